@@ -1,0 +1,40 @@
+"""The commands and what they are for. Each module beside this one holds those of one subject."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from activemimic_bringup.cli import data, learning, robot, simulation
+from activemimic_bringup.cli.errors import ErrorGroup
+
+app = typer.Typer(
+    name="activemimic",
+    cls=ErrorGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Deploy, record, train and evaluate policies for the AGIBOT G1."""
+
+
+app.command()(robot.up)
+app.command()(robot.record)
+app.command()(simulation.demo)
+app.add_typer(data.app, name="dataset")
+app.command()(learning.train)
+app.command("eval")(learning.evaluate)
+app.add_typer(learning.policy_app, name="policy")
+app.add_typer(simulation.app, name="sim")
+
+
+if __name__ == "__main__":
+    app()

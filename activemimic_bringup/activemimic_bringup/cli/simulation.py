@@ -1,0 +1,61 @@
+"""Commands that simulate: `sim demos` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The simulated G1, without ROS and faster than real time.")
+
+
+@app.callback()
+def group() -> None:
+    """Keeps `sim` a group although it has one command."""
+
+
+@app.command()
+def demos(
+    out: Annotated[Path, typer.Option(help="Folder of the episodes; those in it are kept.")] = Path("out/demos"),
+    task: Annotated[str, typer.Option(help="Task of the simulator.")] = "reaching",
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes, one a seed.")] = 50,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow.")] = 1000,
+    camera_hz: Annotated[
+        int | None, typer.Option(min=1, help="How often the cameras are stored; default: the contract's rate.")
+    ] = None,
+    contract: Annotated[str, typer.Option(help="Robot contract: a name or a YAML file.")] = "g1_sim",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Let the task's expert demonstrate, headless, into the same bags that the recorder writes."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from activemimic_bringup.demonstrations import DemonstrationPlan, generate
+
+    plan = DemonstrationPlan(task=task, contract=contract, camera_hz=camera_hz)
+    seeds = list(range(first_seed, first_seed + episodes))
+    failed: list[int] = []
+    with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        progress = bar.add_task("episodes", total=episodes)
+
+        def done(demonstration: Any) -> None:
+            if not demonstration.success:
+                failed.append(demonstration.seed)
+            bar.advance(progress)
+
+        made = generate(plan, out, seeds, workers, done)
+        bar.update(progress, completed=episodes)
+    there = episodes - len(made)
+    typer.echo(f"{out}: {len(made)} made, {there} there before, {len(failed)} of the new ones failed")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("out/demo"),
+) -> None:
+    """Record, generate, train, serve and evaluate in ten minutes; the result is OUT/report.html."""
+    from activemimic_bringup.cli.robot import require_ros
+
+    require_ros()
+    from activemimic_bringup.demo import run
+
+    run(out)

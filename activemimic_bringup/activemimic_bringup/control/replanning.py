@@ -1,0 +1,110 @@
+"""From the newest synchronised observation to a chunk, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from activemimic_description.codec import CodecError
+from activemimic_description.contract import Contract
+from activemimic_description.observation import Observation, ObservationBuffer, ObservationNotReady
+from activemimic_policy.execution.chunk import Chunk
+from activemimic_policy.inference import PolicyInputError
+
+from activemimic_bringup.control.chunk_fields import NS
+
+WINDOW = 200  # inferences that percentiles are taken over
+
+
+class Infers(Protocol):
+    """What is asked of a policy: `activemimic_policy.inference.Policy` is one."""
+
+    @property
+    def spec(self) -> Any: ...
+    def infer(self, images: Mapping[str, np.ndarray], state: np.ndarray, instruction: str) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One chunk and what it cost."""
+
+    chunk: Chunk
+    inference_ms: float
+    observation_age_ms: float  # of the oldest source, when the inference began
+
+
+class Replanner:
+    """Keeps the newest messages and infers from them. `add` and `infer` may run in different threads.
+
+    `refusals` counts the times nothing was inferred, `refusal` says why it was the last time ("" if it was).
+    """
+
+    def __init__(self, policy: Infers, contract: Contract, max_observation_age_s: float) -> None:
+        self.policy = policy
+        self.chunks = 0
+        self.refusals = 0
+        self.refusal = ""
+        self.inference_ms: deque[float] = deque(maxlen=WINDOW)
+        self.observation_age_ms = 0.0
+        self._buffer = ObservationBuffer(contract)
+        self._max_age_s = max_observation_age_s
+        self._step_ns = policy.spec.step_ns
+        self._newer_than_ns = 0
+        self._lock = threading.Lock()
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics to feed to `add`."""
+        return self._buffer.topics
+
+    def add(self, topic: str, message: Any, received_ns: int) -> None:
+        """Take a camera image or joint state."""
+        with self._lock:
+            self._buffer.add(topic, message, received_ns)
+
+    def restart(self, now_ns: int) -> None:
+        """Infer only from observations newer than `now_ns`."""
+        with self._lock:
+            self._newer_than_ns = now_ns
+
+    def infer(self, instruction: str, now_ns: int) -> Inference | None:
+        """A chunk for the newest observation that all sources have reached.
+
+        None if there is no observation newer than the last one, or if `refusal` says what is wrong.
+        """
+        try:
+            observation = self._observe(now_ns)
+            if observation is None:
+                return None
+            started = time.perf_counter()
+            positions = self.policy.infer(observation.images, observation.state, instruction)
+        except (ObservationNotReady, CodecError, PolicyInputError) as error:
+            self.refusals += 1
+            self.refusal = str(error)
+            return None
+        inference_ms = (time.perf_counter() - started) * 1e3
+        age_ms = (now_ns - observation.stamp_ns + max(observation.ages_ns.values())) / 1e6
+        self.refusal = ""
+        self.chunks += 1
+        self.inference_ms.append(inference_ms)
+        self.observation_age_ms = age_ms
+        self._newer_than_ns = max(self._newer_than_ns, observation.stamp_ns)
+        return Inference(Chunk(observation.stamp_ns, self._step_ns, positions), inference_ms, age_ms)
+
+    def _observe(self, now_ns: int) -> Observation | None:
+        with self._lock:
+            problems = self._buffer.problems(now_ns)
+            tick_ns = self._buffer.newest_common_stamp_ns()
+            if problems or tick_ns is None:
+                raise ObservationNotReady("; ".join(problems))
+            age_s = (now_ns - tick_ns) / NS
+            if age_s > self._max_age_s:
+                raise ObservationNotReady(f"the observation is {age_s:.2f} s old (limit {self._max_age_s:.2f} s)")
+            if tick_ns <= self._newer_than_ns:
+                return None
+            return self._buffer.snapshot(tick_ns)

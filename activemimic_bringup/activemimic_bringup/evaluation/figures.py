@@ -1,0 +1,87 @@
+"""Figures of trials and training, as PNG files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from activemimic_bringup.evaluation.recording import Motion, RecordedTrial
+
+mpl.use("Agg")
+_COMMANDED, _MEASURED = "#d1495b", "#30638e"
+_STILL = 0.02  # a slot that moved less than this (rad, m or fraction) is not drawn
+
+
+def draw_motion(motion: Motion, slots: Sequence[str], path: Path) -> None:
+    """Commanded and measured positions of every slot that moved."""
+    moving = [index for index in range(len(slots)) if np.ptp(motion.measured[:, index]) > _STILL]
+    columns = 4
+    rows = max(1, -(-len(moving) // columns))
+    figure = Figure(figsize=(11, 1.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).flatten()
+    for axis, index in zip(axes, moving, strict=False):
+        axis.plot(motion.command_s, motion.command[:, index], color=_COMMANDED, lw=1.2, label="commanded")
+        axis.plot(motion.measured_s, motion.measured[:, index], color=_MEASURED, lw=1.0, label="measured")
+        axis.set_title(slots[index], fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    for axis in axes[len(moving) :]:
+        axis.axis("off")
+    if moving:
+        axes[0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def draw_strip(trial: RecordedTrial, cameras: tuple[str, ...], path: Path, moments: int = 8) -> None:
+    """What the cameras saw, one above the other, at equally spaced moments of a trial; of one size."""
+    views = list(trial.views(cameras))
+    chosen = [views[round(index)] for index in np.linspace(0, len(views) - 1, moments)] if views else []
+    width = trial.contract.cameras[cameras[0]].width
+    stacked = [np.vstack(np.split(view, range(width, view.shape[1], width), axis=1)) for view in chosen]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if stacked:
+        cv2.imwrite(str(path), cv2.cvtColor(np.hstack(stacked), cv2.COLOR_RGB2BGR))
+
+
+def draw_loss(metrics: Path, path: Path) -> None:
+    """The training loss by step, every step's and a running mean, from the trainer's metrics.csv."""
+    with metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    steps = np.array([int(row["step"]) for row in rows])
+    loss = np.array([float(row["loss"]) for row in rows])
+    width = max(1, len(loss) // 50)
+    figure = Figure(figsize=(5.4, 2.8), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(steps, loss, color=_MEASURED, alpha=0.25, lw=0.7)
+    axis.plot(steps[width - 1 :], np.convolve(loss, np.ones(width) / width, "valid"), color=_COMMANDED, lw=1.5)
+    axis.set(yscale="log", xlabel="step", ylabel="flow-matching loss")
+    axis.grid(alpha=0.3, which="both")
+    _save(figure, path)
+
+
+def draw_times(inference_ms: np.ndarray, chunk_latency_ms: np.ndarray, period_ms: np.ndarray, path: Path) -> None:
+    """Histograms of the policy's latencies and the controller's periods, in ms."""
+    figure = Figure(figsize=(11, 2.4), layout="constrained")
+    panels = (
+        ("inference (ms)", inference_ms),
+        ("camera stamp to chunk published (ms)", chunk_latency_ms),
+        ("period between commands (ms)", period_ms),
+    )
+    for axis, (title, values) in zip(figure.subplots(1, 3), panels, strict=True):
+        if len(values):
+            axis.hist(values, bins=40, color=_MEASURED)
+            axis.axvline(float(np.median(values)), color=_COMMANDED, lw=1.2)
+        axis.set_title(title, fontsize=9)
+        axis.tick_params(labelsize=7)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

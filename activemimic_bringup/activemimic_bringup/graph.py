@@ -1,0 +1,284 @@
+"""The one description of what runs together: nodes, parameters, remappings, and the arguments that choose them.
+
+`launch/*.launch.py` and `activemimic up` both read it and therefore start the same graph. It knows neither ROS
+nor `launch`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from activemimic_bringup.nodes.parameters import Value
+
+FASTDDS_PROFILE = Path(__file__).parent / "config" / "fastdds.xml"
+TASKS = ("reaching",)
+
+
+class GraphError(ValueError):
+    """Arguments that name no graph; the text lists what there is."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One `name:=value` of a graph; the type is that of the default."""
+
+    name: str
+    default: Value
+    description: str
+    choices: tuple[str, ...] = ()
+
+    def parse(self, text: str) -> Value:
+        """The typed value of `text`; raises GraphError naming the argument, what was expected and found."""
+        kind = type(self.default)
+        try:
+            value = _BOOLEANS[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError):
+            raise GraphError(f"argument {self.name}: expected {_KINDS[kind]}, found {text!r}") from None
+        if self.choices and value not in self.choices:
+            raise GraphError(f"argument {self.name}: expected one of {', '.join(self.choices)}, found {text!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process: `executable` of the installed ROS package, or `python -m module`."""
+
+    name: str
+    package: str
+    executable: str
+    module: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A set of nodes that is started by one command."""
+
+    name: str
+    description: str
+    arguments: tuple[Argument, ...]
+    nodes: Callable[[Mapping[str, Value]], tuple[NodeSpec, ...]]
+
+    def specs(self, texts: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+        """The nodes for the given `name: text` arguments; defaults fill the rest.
+
+        Raises GraphError for an argument that is unknown or of the wrong type.
+        """
+        known = {argument.name: argument for argument in self.arguments}
+        for name in texts:
+            if name not in known:
+                raise GraphError(f"graph {self.name} has no argument {name!r}; it has: {', '.join(known)}")
+        values = {
+            name: argument.parse(texts[name]) if name in texts else argument.default for name, argument in known.items()
+        }
+        return self.nodes(values)
+
+
+def graph(name: str) -> Graph:
+    """The graph of that name; raises GraphError listing all."""
+    try:
+        return GRAPHS[name]
+    except KeyError:
+        raise GraphError(f"no graph {name!r}; there are: {', '.join(GRAPHS)}") from None
+
+
+def shared_environment(inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What every process of a graph gets besides its own: the Fast DDS profile, unless the user chose one."""
+    if {"FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"} & inherited.keys():
+        return {}
+    return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(FASTDDS_PROFILE)}
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+_CONTRACT = Argument("contract", "g1_sim", "robot contract: a shipped name or the path of a YAML file")
+_CHECKPOINT = Argument("checkpoint", "", "folder of a checkpoint; empty: no policy is started")
+_INSTRUCTION = Argument("instruction", "", "what the robot shall do; empty: the checkpoint's own, if it knows just one")
+_TASK = Argument("task", "reaching", "task of the simulator and the episodes", TASKS)
+_SEED = Argument("seed", 0, "seed of the scene")
+_RATE = Argument("rate_hz", 30.0, "rate of the commands to the robot, in Hz (30 to 200)")
+_THREADS = Argument("threads", 1, "CPU threads of the policy")
+_DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N")
+_DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics of all nodes")
+_OUT = Argument("out", "", "folder of recorded episodes; empty: no recorder is started")
+
+
+def _enabled(default: bool) -> Argument:
+    return Argument("enabled", default, "command the robot at once; otherwise after a call of /controller/enable")
+
+
+def _sim_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
+    nodes = [_sim(a), _controller(a)]
+    if a["checkpoint"]:
+        nodes.append(_policy(a))
+    if a["out"]:
+        nodes.append(_recorder(a))
+    return tuple(nodes)
+
+
+def _policy_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
+    return (_controller(a), _policy(a))
+
+
+def _record_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
+    nodes = [_controller(a), _recorder(a)]
+    return (_sim(a), *nodes) if a["sim"] else tuple(nodes)
+
+
+def _evaluate_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
+    # The evaluator sets the seed and enables the controller for each trial.
+    quiet = {**a, "seed": a["first_seed"], "enabled": False}
+    nodes = [_sim(quiet), _controller(quiet)]
+    if a["mode"] == "policy":
+        nodes.append(_policy(quiet))
+    if a["episodes"]:
+        nodes.append(_recorder({**quiet, "out": a["episodes"]}))
+    return (*nodes, _evaluator(quiet))
+
+
+def _sim(a: Mapping[str, Value]) -> NodeSpec:
+    return NodeSpec(
+        name="sim",
+        package="activemimic_sim",
+        executable="sim_node",
+        module="activemimic_sim.sim_node",
+        parameters=_pick(a, "contract", "task", "seed"),
+        remappings=_remappings(a),
+        environment={"LP_NUM_THREADS": "1"},  # Mesa's rasteriser shall not fight with the policy for cores
+    )
+
+
+def _controller(a: Mapping[str, Value]) -> NodeSpec:
+    return _own("controller", a, {**_pick(a, "contract", "rate_hz"), "start_enabled": a["enabled"]})
+
+
+def _policy(a: Mapping[str, Value]) -> NodeSpec:
+    threads = str(a["threads"])
+    return _own(
+        "policy",
+        a,
+        _pick(a, "contract", "checkpoint", "instruction", "device", "threads"),
+        {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+    )
+
+
+def _recorder(a: Mapping[str, Value]) -> NodeSpec:
+    return _own("recorder", a, _pick(a, "contract", "out", "task", "instruction", "seed"))
+
+
+def _evaluator(a: Mapping[str, Value]) -> NodeSpec:
+    own = _pick(a, "contract", "mode", "checkpoint", "task", "trials", "first_seed", "time_limit_s")
+    return _own("evaluator", a, {**own, "out": a["results"], "record": bool(a["episodes"])})
+
+
+def _own(
+    name: str,
+    a: Mapping[str, Value],
+    parameters: Mapping[str, Value],
+    environment: Mapping[str, str] | None = None,
+) -> NodeSpec:
+    return NodeSpec(
+        name=name,
+        package="activemimic_bringup",
+        executable=f"{name}_node",
+        module=f"activemimic_bringup.nodes.{name}_node",
+        parameters=parameters,
+        remappings=_remappings(a),
+        environment=environment or {},
+    )
+
+
+def _remappings(a: Mapping[str, Value]) -> tuple[tuple[str, str], ...]:
+    return (("/diagnostics", str(a["diagnostics"])),)
+
+
+def _pick(a: Mapping[str, Value], *names: str) -> dict[str, Value]:
+    return {name: a[name] for name in names}
+
+
+GRAPHS = {
+    g.name: g
+    for g in (
+        Graph(
+            "sim",
+            "The simulated G1 and its controller; with checkpoint:= the policy, with out:= the recorder.",
+            (
+                _CONTRACT,
+                _TASK,
+                _SEED,
+                _CHECKPOINT,
+                _INSTRUCTION,
+                _DEVICE,
+                _THREADS,
+                _RATE,
+                _enabled(True),
+                _OUT,
+                _DIAGNOSTICS,
+            ),
+            _sim_graph,
+        ),
+        Graph(
+            "policy",
+            "Policy and controller on a real robot. The robot stays still until /controller/enable is called.",
+            (
+                Argument("contract", "g1_hal", _CONTRACT.description),
+                Argument("checkpoint", "", "folder of the checkpoint; required"),
+                _INSTRUCTION,
+                _DEVICE,
+                _THREADS,
+                _RATE,
+                _enabled(False),
+                _DIAGNOSTICS,
+            ),
+            _policy_graph,
+        ),
+        Graph(
+            "record",
+            "Recorder and controller, for teleoperated episodes; with sim:=true also the simulated G1.",
+            (
+                _CONTRACT,
+                Argument("sim", False, "also start the simulated G1"),
+                _TASK,
+                _SEED,
+                _INSTRUCTION,
+                Argument("out", "out/episodes", "folder of the recorded episodes"),
+                _RATE,
+                _enabled(False),
+                _DIAGNOSTICS,
+            ),
+            _record_graph,
+        ),
+        Graph(
+            "evaluate",
+            "The simulated G1, controller, policy (or the expert) and the evaluator, which ends the graph.",
+            (
+                _CONTRACT,
+                _TASK,
+                Argument(
+                    "mode",
+                    "policy",
+                    "who moves the robot: the policy or the simulator's expert",
+                    ("policy", "expert"),
+                ),
+                _CHECKPOINT,
+                _INSTRUCTION,
+                _DEVICE,
+                _THREADS,
+                _RATE,
+                Argument("trials", 5, "number of trials"),
+                Argument("first_seed", 0, "seed of the first trial; the others follow by one"),
+                Argument("time_limit_s", 25.0, "a trial without success ends after this time, in s"),
+                Argument("results", "out/evaluation", "folder of results.json"),
+                Argument("episodes", "", "folder of recorded episodes; empty: nothing is recorded"),
+                _DIAGNOSTICS,
+            ),
+            _evaluate_graph,
+        ),
+    )
+}

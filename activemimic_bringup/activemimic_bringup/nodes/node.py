@@ -1,0 +1,171 @@
+"""What every node does alike: declare parameters, spin, report, and end cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any, NoReturn, Protocol
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from activemimic_bringup.errors import explanation
+from activemimic_bringup.nodes.parameters import Parameter, Value
+from activemimic_bringup.nodes.topics import DIAGNOSTICS
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+class ConfigurationError(ValueError):
+    """Parameters with which a node cannot start; the text says which and what to do."""
+
+
+class Qos(Protocol):
+    """The part of a contract's QoS that rclpy needs."""
+
+    @property
+    def reliability(self) -> str: ...
+    @property
+    def durability(self) -> str: ...
+    @property
+    def depth(self) -> int: ...
+
+
+def run(make_node: Callable[[], Node]) -> NoReturn:
+    """Start ROS, make the node, spin until SIGINT or SIGTERM, end it, and exit.
+
+    Exit code 0 after a signal or when the node's `finished` turns true (its `exit_code`, if it has one); 2 with the
+    reason on stderr after one of the project's own errors. A node with a `close()` gets it called before its
+    publishers go. rclpy's own signal handlers shut the context down at once, so that nothing could be said or saved
+    any more; these only end the spinning, however often the signal comes.
+    """
+    stop = _StopOnSignal()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node: Node | None = None
+    try:
+        node = make_node()
+        stop.interrupts = False
+        _spin(node, stop)
+    except Exception as error:
+        if (text := explanation(error)) is None:
+            raise
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    finally:
+        stop.interrupts = False
+        if node is not None:
+            if hasattr(node, "close"):
+                node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+        stop.ignore()
+    sys.exit(getattr(node, "exit_code", 0))
+
+
+def declare(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Declare the parameters with description, type and range; return their values.
+
+    Raises ConfigurationError for a value of the wrong type, out of its range, or not among its choices.
+    """
+    values = {}
+    for parameter in parameters:
+        try:
+            value = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
+        except rclpy.exceptions.ParameterException as error:
+            raise ConfigurationError(f"parameter {parameter.name}: {error}") from None
+        if parameter.choices and value not in parameter.choices:
+            raise ConfigurationError(
+                f"parameter {parameter.name}: expected one of {', '.join(parameter.choices)}, found {value!r}"
+            )
+        values[parameter.name] = value
+    return values
+
+
+def qos_profile(qos: Qos) -> QoSProfile:
+    """rclpy's profile for a contract's QoS."""
+    return QoSProfile(
+        depth=qos.depth,
+        reliability=ReliabilityPolicy[qos.reliability.upper()],
+        durability=DurabilityPolicy[qos.durability.upper()],
+    )
+
+
+def diagnostic(name: str, level: bytes, message: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    """A status whose numbers are written as short decimals."""
+    return DiagnosticStatus(
+        name=name,
+        level=level,
+        message=message,
+        hardware_id="",
+        values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+    )
+
+
+class Diagnostics:
+    """Publishes the state of one node on /diagnostics."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, 10)
+
+    def publish(self, level: bytes, message: str, values: Mapping[str, object]) -> None:
+        array = DiagnosticArray(status=[diagnostic(self._node.get_name(), level, message, values)])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+
+class _StopOnSignal:
+    """Set by SIGINT and SIGTERM. While a node is still being made (`interrupts`), the signal ends it there."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.interrupts = True
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def ignore(self) -> None:
+        """The interpreter puts handlers of its own back while it ends: a late signal would kill it there."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if self.interrupts:
+            sys.exit(0)
+
+
+def _spin(node: Node, stop: _StopOnSignal) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    with contextlib.suppress(ExternalShutdownException):
+        while not stop.requested and not getattr(node, "finished", False):
+            executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(
+        name=parameter.name,
+        description=parameter.description,
+        read_only=not parameter.run_time,
+        additional_constraints=f"one of {', '.join(parameter.choices)}" if parameter.choices else "",
+    )
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None:
+        if isinstance(parameter.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    return descriptor
+
+
+def _text(value: object | Value) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

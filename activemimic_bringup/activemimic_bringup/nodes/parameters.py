@@ -1,0 +1,98 @@
+"""Every parameter of every node: name, default, what it means, in which range. Pure data, read without ROS.
+
+The nodes declare from these tables, the launch graph checks its arguments against them, and
+`docs/reference/parameters.md` is written from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One ROS parameter. The type is that of `default`; `run_time` ones may change while the node runs."""
+
+    name: str
+    default: Value
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    run_time: bool = False
+
+
+CONTRACT = Parameter("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file.")
+
+CONTROLLER = (
+    CONTRACT,
+    Parameter("rate_hz", 30.0, "Rate of the commands to the robot, in Hz.", 30.0, 200.0),
+    Parameter("max_chunk_age_s", 1.0, "A chunk whose observation is older than this is rejected, in s.", 0.05, 10.0),
+    Parameter("max_state_age_s", 0.3, "With joint states older than this the position is held, in s.", 0.02, 10.0),
+    Parameter("latch_policy_grippers", True, "Keep a gripper closed until the policy opens it for several steps."),
+    Parameter("start_enabled", False, "Command the robot at once, without a call of ~/enable."),
+)
+
+POLICY = (
+    CONTRACT,
+    Parameter("checkpoint", "", "Folder of the checkpoint; required."),
+    Parameter(
+        "instruction",
+        "",
+        "What the robot shall do; empty: the checkpoint's own, if it knows just one.",
+        run_time=True,
+    ),
+    Parameter("device", "cpu", "Where the policy runs: cpu, cuda or cuda:N."),
+    Parameter("threads", 1, "Threads of torch on the CPU.", 1, 256),
+    Parameter(
+        "replan_period_s",
+        0.0,
+        "Time from one inference to the next, in s; 0: execute_steps / fps of the checkpoint.",
+        0.0,
+        10.0,
+    ),
+    Parameter("max_observation_age_s", 0.5, "An observation older than this is not inferred from, in s.", 0.02, 10.0),
+    Parameter("start_enabled", True, "Infer at once, without a call of ~/enable."),
+)
+
+RECORDER = (
+    CONTRACT,
+    Parameter("out", "out/episodes", "Folder that receives one folder an episode."),
+    Parameter("task", "reaching", "Name of the task, written to episode.yaml.", run_time=True),
+    Parameter("instruction", "", "What the robot was asked to do, written to episode.yaml.", run_time=True),
+    Parameter("seed", 0, "Seed of the scene, written to episode.yaml.", 0, 2**31 - 1, run_time=True),
+    Parameter("min_free_gb", 1.0, "Refuse to start with less free disk space than this, in GB.", 0.0, 1e5),
+)
+
+EVALUATOR = (
+    CONTRACT,
+    Parameter(
+        "mode",
+        "policy",
+        "Who moves the robot in the trials: the policy, or the simulator's expert.",
+        choices=("policy", "expert"),
+    ),
+    Parameter("checkpoint", "", "Written to results.json: trials of different checkpoints are not mixed."),
+    Parameter("task", "reaching", "Task set in the simulator before each trial."),
+    Parameter("trials", 5, "Number of trials.", 1, 100_000),
+    Parameter("first_seed", 0, "Seed of the first trial; the others follow by one.", 0, 2**31 - 1),
+    Parameter(
+        "time_limit_s",
+        25.0,
+        "A trial without success ends after this time, in s; the simulator may end it earlier.",
+        0.1,
+        3600.0,
+    ),
+    Parameter("record", False, "Record every trial as an episode through /recorder."),
+    Parameter("out", "out/evaluation", "Folder of results.json; trials already in it are not repeated."),
+    Parameter("service_timeout_s", 60.0, "Longest wait for another node to start or to answer, in s.", 0.1, 600.0),
+)
+
+NODES: dict[str, tuple[Parameter, ...]] = {
+    "controller": CONTROLLER,
+    "policy": POLICY,
+    "recorder": RECORDER,
+    "evaluator": EVALUATOR,
+}

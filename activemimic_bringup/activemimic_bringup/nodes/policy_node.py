@@ -1,0 +1,189 @@
+"""ROS shell of `control.Replanner`: cameras and state in, chunks out, inferred in a thread of their own."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from activemimic_description.contract import load_contract
+from activemimic_description.messages import RosMessages, ros_class
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
+
+from activemimic_bringup.checked_policy import load_checked_policy
+from activemimic_bringup.control.chunk_fields import write_trajectory
+from activemimic_bringup.nodes.node import (
+    OK,
+    WARN,
+    ConfigurationError,
+    Diagnostics,
+    declare,
+    diagnostic,
+    qos_profile,
+    run,
+)
+from activemimic_bringup.nodes.parameters import POLICY
+from activemimic_bringup.nodes.topics import CHUNK, INFERENCE
+
+if TYPE_CHECKING:
+    from activemimic_bringup.control.replanning import Inference
+
+PATIENCE_NS = 1_000_000_000  # after the start, before a missing camera is worth a warning
+RETRY_S = 0.02  # between looks for an observation when there was none
+
+
+class PolicyNode(Node):
+    """Publishes a chunk every replan period, or nothing and the reason in /diagnostics and the log."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        values = declare(self, POLICY)
+        self._contract = load_contract(values["contract"])
+        if not values["checkpoint"]:
+            raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
+        from activemimic_bringup.control.replanning import Replanner  # seconds of torch, once the rest is known good
+
+        policy = load_checked_policy(values["checkpoint"], values["device"], values["threads"], self._contract)
+        self._spec = policy.spec
+        self._instruction = self._checked_instruction(values["instruction"])
+        self._period_s = values["replan_period_s"] or self._spec.execute_steps / self._spec.fps
+        self._replanner = Replanner(policy, self._contract, values["max_observation_age_s"])
+        warm_ms = policy.warm_up()
+        self.exit_code = 0
+        self.finished = False
+        self._enabled = values["start_enabled"]
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._patient_until_ns = self._now_ns() + PATIENCE_NS
+        self._connect()
+        self._thread = threading.Thread(target=self._infer_until_stopped, name="inference", daemon=True)
+        self._thread.start()
+        self.get_logger().info(
+            f"ready: {values['checkpoint']}, {len(self._spec.cameras)} cameras, {warm_ms:.0f} ms per inference, "
+            f"a chunk of {self._spec.horizon} steps every {self._period_s:.2f} s, instruction: {self._instruction!r}"
+        )
+
+    def close(self) -> None:
+        """End the inference thread."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout=5.0)
+
+    def _connect(self) -> None:
+        sources = [*self._contract.cameras.values(), *self._contract.state]
+        for source in sources:
+            self._subscribe(source.topic, source.type, source.qos)
+        self._messages = RosMessages()
+        self._chunks = self.create_publisher(JointTrajectory, CHUNK.name, 10)
+        self._inferences = self.create_publisher(DiagnosticStatus, INFERENCE.name, 10)
+        self._diagnostics = Diagnostics(self)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.create_timer(1.0, self._report)
+
+    def _subscribe(self, topic: str, type_name: str, qos: Any) -> None:
+        def on_message(message: Any) -> None:
+            self._replanner.add(topic, message, self._now_ns())
+
+        self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos))
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _infer_until_stopped(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                started_ns = self._now_ns()
+                inference = self._infer_once(started_ns) if self._enabled else None
+                spent_s = (self._now_ns() - started_ns) / 1e9
+                self._wake.wait(self._period_s - spent_s if inference else RETRY_S)
+                self._wake.clear()
+        except Exception:
+            self.get_logger().fatal(f"inference failed:\n{traceback.format_exc()}")
+            self.exit_code = 1
+            self.finished = True
+
+    def _infer_once(self, now_ns: int) -> Inference | None:
+        was_refused = bool(self._replanner.refusal)
+        inference = self._replanner.infer(self._instruction, now_ns)
+        if inference is None:
+            if self._replanner.refusal and now_ns > self._patient_until_ns:
+                why = self._replanner.refusal
+                self.get_logger().warning(f"nothing is published: {why}", throttle_duration_sec=5.0)
+            return None
+        self._chunks.publish(write_trajectory(inference.chunk, self._contract.slots, self._messages))
+        self._inferences.publish(_inference_status(inference))
+        if was_refused:
+            self.get_logger().info("all cameras and joint states are there: chunks are published")
+        return inference
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        if request.data:
+            self._replanner.restart(self._now_ns())
+            self._wake.set()
+        response.success = True
+        response.message = "enabled" if request.data else "disabled"
+        return response
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == "instruction":
+                try:
+                    self._instruction = self._checked_instruction(parameter.value)
+                except ConfigurationError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _checked_instruction(self, instruction: str) -> str:
+        known = self._spec.instructions
+        if instruction:
+            if known and instruction not in known:
+                self.get_logger().warning(f"the checkpoint was not trained on the instruction {instruction!r}")
+            return instruction
+        if len(known) != 1:
+            raise ConfigurationError(f"parameter instruction: give one; the checkpoint knows {list(known)}")
+        return str(known[0])
+
+    def _report(self) -> None:
+        replanner = self._replanner
+        times_ms = np.array(replanner.inference_ms) if replanner.inference_ms else np.zeros(1)
+        values = {
+            "inference_ms": float(times_ms[-1]),
+            "inference_p50_ms": float(np.percentile(times_ms, 50)),
+            "inference_p99_ms": float(np.percentile(times_ms, 99)),
+            "observation_age_ms": replanner.observation_age_ms,
+            "chunks": replanner.chunks,
+            "refusals": replanner.refusals,
+            "refusal": replanner.refusal,
+            "instruction": self._instruction,
+        }
+        if not self._enabled:
+            self._diagnostics.publish(OK, "disabled", values)
+        elif replanner.refusal:
+            self._diagnostics.publish(WARN, f"nothing is published: {replanner.refusal}", values)
+        else:
+            self._diagnostics.publish(OK, "publishing chunks", values)
+
+
+def _inference_status(inference: Inference) -> DiagnosticStatus:
+    values = {
+        "inference_ms": inference.inference_ms,
+        "observation_age_ms": inference.observation_age_ms,
+        "stamp": inference.chunk.stamp_ns,
+    }
+    return diagnostic("policy", OK, "inference", values)
+
+
+def main() -> None:
+    run(PolicyNode)
+
+
+if __name__ == "__main__":
+    main()

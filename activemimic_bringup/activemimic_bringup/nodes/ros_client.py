@@ -1,0 +1,116 @@
+"""The other nodes' services, parameters and reports, called from a thread while a node spins in another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.task import Future
+from std_srvs.srv import SetBool, Trigger
+
+from activemimic_bringup.nodes.topics import DIAGNOSTICS, TASK
+from activemimic_bringup.nodes.trials import TaskStatus, TrialError
+
+
+class StoppedError(Exception):
+    """The node was asked to end in the middle of a trial."""
+
+
+class RosClient:
+    """`trials.Client` over ROS services. Used from a thread while the node spins in another."""
+
+    def __init__(self, node: Node, timeout_s: float) -> None:
+        self._node = node
+        self._timeout_s = timeout_s
+        self._stopping = threading.Event()
+        self._services: dict[str, Any] = {}
+        self._parameters: dict[str, AsyncParameterClient] = {}
+        self._status: TaskStatus | None = None
+        self._diagnostics: dict[str, dict[str, str]] = {}
+        node.create_subscription(DiagnosticStatus, TASK.name, self._on_status, 10)
+        node.create_subscription(DiagnosticArray, DIAGNOSTICS.name, self._on_diagnostics, 10)
+
+    def stop(self) -> None:
+        """Make `sleep` raise StoppedError, and calls wait no longer than a second."""
+        self._stopping.set()
+
+    def set_parameters(self, node: str, values: Mapping[str, Any]) -> None:
+        if node not in self._parameters:
+            self._parameters[node] = AsyncParameterClient(self._node, node)
+        client = self._parameters[node]
+        service = f"{node}/set_parameters"
+        if not client.wait_for_services(timeout_sec=self._patience_s()):
+            raise TrialError(f"{service}: no such service after {self._patience_s():g} s; is {node} running?")
+        answer = self._answer(
+            service, client.set_parameters([Parameter(key, value=value) for key, value in values.items()])
+        )
+        for key, result in zip(values, answer.results, strict=True):
+            if not result.successful:
+                raise TrialError(f"{service}: {key}: {result.reason}")
+
+    def trigger(self, service: str) -> str:
+        return self._call(service, Trigger, Trigger.Request())
+
+    def set_bool(self, service: str, data: bool) -> str:
+        return self._call(service, SetBool, SetBool.Request(data=data))
+
+    def task_status(self) -> TaskStatus | None:
+        return self._status
+
+    def diagnostics(self) -> dict[str, dict[str, str]]:
+        return dict(self._diagnostics)
+
+    def now_s(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise StoppedError
+
+    def _call(self, service: str, service_type: Any, request: Any) -> str:
+        if service not in self._services:
+            self._services[service] = self._node.create_client(service_type, service)
+        client = self._services[service]
+        if not client.wait_for_service(timeout_sec=self._patience_s()):
+            raise TrialError(f"{service}: no such service after {self._patience_s():g} s; is its node running?")
+        answer = self._answer(service, client.call_async(request))
+        if not answer.success:
+            raise TrialError(f"{service}: {answer.message}")
+        return str(answer.message)
+
+    def _answer(self, service: str, future: Future) -> Any:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(self._patience_s()):
+            raise TrialError(f"{service}: no answer within {self._patience_s():g} s")
+        return future.result()
+
+    def _patience_s(self) -> float:
+        return min(self._timeout_s, 1.0) if self._stopping.is_set() else self._timeout_s
+
+    def _on_status(self, message: DiagnosticStatus) -> None:
+        values = {entry.key: entry.value for entry in message.values}
+        try:
+            self._status = TaskStatus(
+                received_s=time.monotonic(),
+                task=values["task"],
+                seed=int(values["seed"]),
+                time_s=float(values["time_s"]),
+                success=values["success"] == "true",
+                failure=values.get("failure", ""),
+                values=values,
+            )
+        except (KeyError, ValueError) as error:
+            self._node.get_logger().error(
+                f"/sim/task: not a task status: {error!r} in {values}", throttle_duration_sec=5.0
+            )
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self._diagnostics[status.name] = {entry.key: entry.value for entry in status.values}

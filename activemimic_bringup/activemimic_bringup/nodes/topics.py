@@ -1,0 +1,82 @@
+"""The stack's own topics and services, beside those that the robot contract names. Pure data, read without ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic and who says what on it."""
+
+    name: str
+    type: str
+    publisher: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service; its node is the first part of the name."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+_STATUS = "diagnostic_msgs/msg/DiagnosticStatus"
+_TRIGGER = "std_srvs/srv/Trigger"
+_SET_BOOL = "std_srvs/srv/SetBool"
+
+CHUNK = Topic(
+    "/activemimic/chunk",
+    _TRAJECTORY,
+    "policy",
+    "A chunk of targets. `header.stamp` is the time of the observation it answers, `joint_names` are the slots in any "
+    "order, point k (from 0) is due at the stamp plus its `time_from_start` = (k + 1) / fps. Positions in slot units.",
+)
+TELEOP = Topic(
+    "/activemimic/teleop",
+    _TRAJECTORY,
+    "a teleoperator, or the simulator's expert",
+    "As /activemimic/chunk; while one of these plays, the policy's chunks are rejected.",
+)
+INFERENCE = Topic(
+    "/activemimic/inference",
+    _STATUS,
+    "policy",
+    "One for each chunk: `inference_ms`, `observation_age_ms`, and `stamp`, the chunk's stamp in nanoseconds.",
+)
+TASK = Topic(
+    "/sim/task",
+    _STATUS,
+    "sim",
+    "What the simulated task has come to: `task`, `seed`, `instruction`, `time_s` since the reset, `success`, "
+    "`failure`, `stage`, `real_time_factor`.",
+)
+DIAGNOSTICS = Topic(
+    "/diagnostics",
+    "diagnostic_msgs/msg/DiagnosticArray",
+    "all nodes, once a second",
+    "The state of every node, with the reason when it holds, waits or refuses.",
+)
+TOPICS = (CHUNK, TELEOP, INFERENCE, TASK, DIAGNOSTICS)
+
+ENABLE_CONTROLLER = Service(
+    "/controller/enable",
+    _SET_BOOL,
+    "Command the robot from its measured pose on, or send nothing. States and chunks from before do not count.",
+)
+ENABLE_POLICY = Service("/policy/enable", _SET_BOOL, "Infer from observations newer than the call, or rest.")
+START = Service(
+    "/recorder/start",
+    _TRIGGER,
+    "Begin an episode; the answer is its folder. Refused while one is recorded, when a camera or joint state was not "
+    "seen within the last second, when nobody publishes the commands, and when the disk is nearly full.",
+)
+STOP = Service("/recorder/stop", _SET_BOOL, "Close the episode: `data` says whether it succeeded.")
+DISCARD = Service("/recorder/discard", _TRIGGER, "Delete the episode that is being recorded.")
+RESET = Service("/sim/reset", _TRIGGER, "Place everything as the parameters `task` and `seed` of /sim say.")
+EXPERT = Service("/sim/expert", _SET_BOOL, "Let the task's expert teleoperate, or rest.")
+SERVICES = (ENABLE_CONTROLLER, ENABLE_POLICY, START, STOP, DISCARD, RESET, EXPERT)

@@ -1,0 +1,38 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+setup(
+    name="activemimic_bringup",
+    version="0.1.0",
+    description="ROS 2 nodes, launch graph, evaluation and command line of ActiveMimic.",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["activemimic_bringup*"]),
+    package_data={"activemimic_bringup": ["config/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/activemimic_bringup"]),
+        ("share/activemimic_bringup", ["package.xml"]),
+        ("share/activemimic_bringup/launch", sorted(glob("launch/*.launch.py"))),
+    ],
+    install_requires=[
+        "activemimic_description",
+        "activemimic_policy",
+        "activemimic_sim",
+        "activemimic_training",
+        "numpy",
+        "typer",
+        "rich",
+        "matplotlib",
+    ],
+    entry_points={
+        "console_scripts": [
+            "activemimic = activemimic_bringup.cli.main:app",
+            "policy_node = activemimic_bringup.nodes.policy_node:main",
+            "controller_node = activemimic_bringup.nodes.controller_node:main",
+            "recorder_node = activemimic_bringup.nodes.recorder_node:main",
+            "evaluator_node = activemimic_bringup.nodes.evaluator_node:main",
+        ]
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,52 @@
+"""What a policy needs and gives, as a node must know it: stored in the checkpoint, free of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class PolicySpec(BaseModel):
+    """The policy's side of the robot contract.
+
+    Point k of a chunk (from zero) is what shall be commanded at the observation's stamp + (k + 1) / fps. The first
+    `execute_steps` of its `horizon` points are meant to run before the next chunk.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cameras: tuple[str, ...] = Field(min_length=1)
+    slots: tuple[str, ...] = Field(min_length=1)
+    gripper_slots: tuple[str, ...]
+    fps: PositiveInt
+    horizon: PositiveInt
+    execute_steps: PositiveInt
+    flow_steps: PositiveInt
+    relative_knee: PositiveFloat  # slot units; see transforms.CompressActions
+    instructions: tuple[str, ...] = Field(min_length=1)
+    interface: dict[str, Any]  # the contract's interface() at training time
+    fingerprint: str = Field(min_length=1)  # the contract's fingerprint() at training time
+
+    @property
+    def step_ns(self) -> int:
+        """Time between two points of a chunk, in nanoseconds."""
+        return round(1e9 / self.fps)
+
+    @property
+    def relative_slots(self) -> tuple[bool, ...]:
+        """Per slot whether the network sees its target relative to the state at the chunk's start."""
+        return tuple(slot not in self.gripper_slots for slot in self.slots)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> PolicySpec:
+        for field in ("cameras", "slots", "gripper_slots"):
+            names = getattr(self, field)
+            if len(set(names)) != len(names):
+                raise ValueError(f"{field} names one twice: {', '.join(names)}")
+        unknown = sorted(set(self.gripper_slots) - set(self.slots))
+        if unknown:
+            raise ValueError(f"gripper_slots {', '.join(unknown)} are not among the slots {', '.join(self.slots)}")
+        if self.execute_steps > self.horizon:
+            raise ValueError(f"execute_steps {self.execute_steps} exceeds horizon {self.horizon}")
+        return self

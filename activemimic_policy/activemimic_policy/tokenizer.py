@@ -1,0 +1,86 @@
+"""Instructions to numbers: one number a word, the words being those of the training data's instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
+
+PADDING, UNKNOWN, BEGIN = "[pad]", "[unk]", "[begin]"
+
+
+class TokenizerError(ValueError):
+    """A tokenizer file that is none, or an instruction that does not fit."""
+
+
+class Tokenizer:
+    """Word-level tokenizer; case, surrounding space and '_' do not matter; an unknown word becomes `[unk]`."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._padding, _, self._begin = (_special(tokenizer, word) for word in (PADDING, UNKNOWN, BEGIN))
+
+    @classmethod
+    def from_instructions(cls, instructions: Iterable[str]) -> Tokenizer:
+        """The tokenizer that knows exactly the words of `instructions`, whatever their order."""
+        empty = _word_level({PADDING: 0, UNKNOWN: 1, BEGIN: 2})
+        words = {word for instruction in instructions for word in _words(empty, instruction)}
+        vocabulary = [PADDING, UNKNOWN, BEGIN, *sorted(words)]
+        return cls(_word_level({word: number for number, word in enumerate(vocabulary)}))
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizer:
+        """The tokenizer of a tokenizer.json. Raises TokenizerError when `text` is none."""
+        try:
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except TokenizerError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise TokenizerError(f"not a tokenizer: {error}") from None
+
+    def to_json(self) -> str:
+        return self._tokenizer.to_str(pretty=True)
+
+    @property
+    def vocab_size(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def encode(self, instruction: str, length: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Word numbers (X,) with X = `length` and a mask (X,) that is False on padding.
+
+        Raises TokenizerError when the instruction is empty or has more than length - 1 words.
+        """
+        words = self._tokenizer.encode(instruction).ids
+        if not words:
+            raise TokenizerError(f"the instruction {instruction!r} has no words; say what the robot shall do")
+        if len(words) >= length:
+            raise TokenizerError(
+                f"the instruction {instruction!r} has {len(words)} words; this policy reads at most {length - 1}"
+            )
+        ids = np.full(length, self._padding, dtype=np.int64)
+        ids[: len(words) + 1] = [self._begin, *words]
+        return ids, np.arange(length) <= len(words)
+
+
+def _word_level(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace("_", " "), normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def _special(tokenizer: tokenizers.Tokenizer, word: str) -> int:
+    number = tokenizer.token_to_id(word)
+    if number is None:
+        raise TokenizerError(f"expected the special words {PADDING}, {UNKNOWN}, {BEGIN}, found no {word}")
+    return number
+
+
+def _words(tokenizer: tokenizers.Tokenizer, instruction: str) -> list[str]:
+    normal = tokenizer.normalizer.normalize_str(instruction)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]

@@ -1,0 +1,197 @@
+"""Writes docs/reference/{topics,parameters,cli}.md from the code; with --check it only looks.
+
+What it reads is data (contracts, `nodes/topics.py`, `nodes/parameters.py`, `graph.py`) and the command line's own
+declarations, so that neither ROS nor a GPU is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from activemimic_bringup.cli.main import app
+from activemimic_bringup.graph import GRAPHS
+from activemimic_bringup.nodes.parameters import NODES, Parameter
+from activemimic_bringup.nodes.topics import SERVICES, TOPICS
+from activemimic_description.contract import Contract, load_contract
+
+REFERENCE = Path(__file__).parent / "reference"
+WRITTEN = "<!-- Written by docs/generate.py; change the code instead. -->\n"
+
+# What sim_node declares. Held against the running node by tests/integration/test_graph_in_ros.py.
+SIM = (
+    Parameter("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file."),
+    Parameter("task", "reaching", "Task of the next reset: reaching.", run_time=True),
+    Parameter("seed", 0, "Seed of the next reset.", 0, 2**31 - 1, run_time=True),
+)
+
+
+def pages() -> dict[str, str]:
+    """The text of every generated page, by file name."""
+    return {"topics.md": topics_page(), "parameters.md": parameters_page(), "cli.md": cli_page()}
+
+
+def topics_page() -> str:
+    contract = load_contract("g1_sim")
+    return "\n".join(
+        [
+            "# Topics and services",
+            WRITTEN,
+            "The robot's own topics are those of its contract ([contract](contract.md)); here those of `g1_sim`, the "
+            "simulated G1.",
+            "",
+            *_table(("topic", "type", "from", "rate", "QoS"), _contract_rows(contract)),
+            "",
+            "## The stack's topics",
+            "",
+            *_table(
+                ("topic", "type", "from", "meaning"),
+                [(f"`{t.name}`", f"`{t.type}`", t.publisher, t.meaning) for t in TOPICS],
+            ),
+            "",
+            "All of them are reliable, volatile, and recorded with every episode.",
+            "",
+            "## Services",
+            "",
+            *_table(("service", "type", "meaning"), [(f"`{s.name}`", f"`{s.type}`", s.meaning) for s in SERVICES]),
+            "",
+        ]
+    )
+
+
+def parameters_page() -> str:
+    lines = [
+        "# Parameters and launch arguments",
+        WRITTEN,
+        "## Nodes",
+        "",
+        "Parameters marked *at run time* may be set while the node runs (`ros2 param set`); the others when it starts.",
+        "",
+    ]
+    for node, parameters in {"sim": SIM, **NODES}.items():
+        lines += [f"### /{node}", ""]
+        lines += [*_table(("parameter", "default", "meaning"), map(_parameter_row, parameters)), ""]
+    lines += [
+        "## Graphs",
+        "",
+        "Arguments of `ros2 launch activemimic_bringup GRAPH.launch.py name:=value` and of "
+        "`activemimic up GRAPH name:=value`, which start the same nodes.",
+        "",
+    ]
+    for graph in GRAPHS.values():
+        lines += [f"### {graph.name}", "", graph.description, ""]
+        rows = [
+            (f"`{a.name}`", _value(a.default), _capital(a.description) + _choices(a.choices)) for a in graph.arguments
+        ]
+        lines += [*_table(("argument", "default", "meaning"), rows), ""]
+    return "\n".join(lines)
+
+
+def cli_page() -> str:
+    lines = [
+        "# Command line",
+        WRITTEN,
+        "`activemimic --debug COMMAND …` shows the traceback of an error, which is one line otherwise. Exit code 1: "
+        "something failed; 2: what was given cannot be used.",
+        "",
+    ]
+    for path, command in _commands(typer.main.get_command(app), []):
+        arguments = [p for p in command.params if type(p).__name__ == "TyperArgument"]
+        options = [p for p in command.params if p not in arguments and p.name != "help"]
+        words = " ".join([*path, *("[options]" for _ in options[:1]), *map(_metavar, arguments)])
+        lines += [f"## {' '.join(path[1:])}", "", f"    {words}", "", " ".join((command.help or "").split()), ""]
+        rows = [(f"`{_metavar(a)}`", _default(a), a.help or "") for a in arguments]
+        rows += [(f"`{', '.join(o.opts)}`", _default(o), o.help or "") for o in options]
+        lines += [*_table(("", "default", "meaning"), rows), ""]
+    return "\n".join(lines)
+
+
+def _contract_rows(contract: Contract) -> Iterator[tuple[str, ...]]:
+    for name, camera in contract.cameras.items():
+        what = f"robot: camera {name}, {camera.width}x{camera.height} {camera.encoding}"
+        yield f"`{camera.topic}`", f"`{camera.type}`", what, f"{camera.rate_hz:g} Hz", _qos(camera.qos)
+    for source in contract.state:
+        yield f"`{source.topic}`", f"`{source.type}`", "robot: joints", f"{source.rate_hz:g} Hz", _qos(source.qos)
+    for sink in contract.commands:
+        yield f"`{sink.topic}`", f"`{sink.type}`", "controller", "`rate_hz` of /controller", _qos(sink.qos)
+
+
+def _qos(qos: Any) -> str:
+    return f"{qos.reliability.replace('_', ' ')}, {qos.durability.replace('_', ' ')}, depth {qos.depth}"
+
+
+def _parameter_row(parameter: Parameter) -> tuple[str, ...]:
+    meaning = parameter.description + _choices(parameter.choices)
+    if parameter.minimum is not None:
+        meaning += f" From {parameter.minimum:.12g} to {parameter.maximum:.12g}."
+    if parameter.run_time:
+        meaning += " *At run time.*"
+    return f"`{parameter.name}`", _value(parameter.default), meaning
+
+
+def _choices(choices: Sequence[str]) -> str:
+    return f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _value(value: object) -> str:
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else "empty"
+
+
+def _commands(command: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Every command that does something, with the words that call it."""
+    path = path or ["activemimic"]
+    commands = getattr(command, "commands", None)
+    if commands is None:
+        yield path, command
+        return
+    for name, child in commands.items():
+        yield from _commands(child, [*path, name])
+
+
+def _metavar(argument: Any) -> str:
+    if argument.metavar:
+        return str(argument.metavar)
+    name = argument.name.upper() + ("…" if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    if parameter.default is None or parameter.default is False:
+        return ""
+    return _value(parameter.default)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    return [line(head), line(["---"] * len(head)), *map(line, rows)]
+
+
+def main() -> int:
+    """Write the pages, or with --check name those that differ; the exit code."""
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, text in pages().items():
+        path = REFERENCE / name
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            stale.append(name)
+        elif not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"not up to date: {', '.join(stale)}; run python docs/generate.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

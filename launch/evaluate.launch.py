@@ -1,0 +1,12 @@
+"""Trials in the simulator, run by the evaluator.
+
+The arguments and nodes are those of graph `evaluate` in activemimic_bringup/graph.py: `ros2 launch -s` lists them.
+"""
+
+from activemimic_bringup.ros_launch import launch_description
+
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    return launch_description("evaluate")

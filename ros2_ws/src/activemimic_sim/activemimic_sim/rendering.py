@@ -1,0 +1,75 @@
+"""Camera images from MuJoCo, without a display."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+_PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
+
+
+class RenderingError(RuntimeError):
+    """No OpenGL context could be made; says which packages bring one."""
+
+
+class CameraRenderer:
+    """Renders a model's named cameras, all at one size, on the thread that made it.
+
+    An OpenGL context belongs to one thread: make, use and close the renderer there. Usable as a context manager.
+    """
+
+    def __init__(self, model: mujoco.MjModel, sizes: Mapping[str, tuple[int, int]]) -> None:
+        """Args: sizes: (height, width) in pixels of every camera to render."""
+        self._sizes = dict(sizes)
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        for height, width in set(self._sizes.values()):
+            try:
+                renderer = mujoco.Renderer(model, height, width)
+            except Exception as error:
+                raise RenderingError(
+                    f"no OpenGL context with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: {error}. "
+                    f"Install Mesa's software renderer (apt-get install {_PACKAGES}), or libosmesa6 and set "
+                    "MUJOCO_GL=osmesa."
+                ) from None
+            for flag in (
+                mujoco.mjtRndFlag.mjRND_SHADOW,
+                mujoco.mjtRndFlag.mjRND_REFLECTION,
+                mujoco.mjtRndFlag.mjRND_SKYBOX,
+            ):
+                renderer.scene.flags[flag] = 0
+            self._renderers[height, width] = renderer
+
+    def render(self, data: mujoco.MjData) -> dict[str, np.ndarray]:
+        """An (H, W, 3) uint8 RGB image by camera name."""
+        images = {}
+        for camera, size in self._sizes.items():
+            renderer = self._renderers[size]
+            renderer.update_scene(data, camera)
+            images[camera] = renderer.render()
+        return images
+
+    def visible_pixels(self, data: mujoco.MjData, camera: str, geom: int) -> int:
+        """How many pixels of the camera's image show a geom."""
+        renderer = self._renderers[self._sizes[camera]]
+        renderer.enable_segmentation_rendering()
+        try:
+            renderer.update_scene(data, camera)
+            segments = renderer.render()
+        finally:
+            renderer.disable_segmentation_rendering()
+        is_geom = segments[..., 1] == mujoco.mjtObj.mjOBJ_GEOM
+        return int(np.count_nonzero(is_geom & (segments[..., 0] == geom)))
+
+    def close(self) -> None:
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def __enter__(self) -> CameraRenderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

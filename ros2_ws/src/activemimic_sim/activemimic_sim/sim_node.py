@@ -1,0 +1,233 @@
+"""ROS shell of the simulation: speaks the contract's topics as the robot would, in real time."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections import deque
+from typing import Any
+
+import rclpy
+from activemimic_description.codec import CodecError, decode_slots, encode_image, encode_slots
+from activemimic_description.contract import ContractError, JointSink, Qos, load_contract
+from activemimic_description.messages import RosMessages, ros_class
+from activemimic_description.robot import load_robot
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from activemimic_sim.experts import Expert, make_expert
+from activemimic_sim.experts.expert import STEP_S
+from activemimic_sim.rendering import RenderingError
+from activemimic_sim.simulation import Simulation
+from activemimic_sim.tasks import TASKS, make_task
+
+_MAX_CATCH_UP_S = 0.1  # a simulation that fell further behind lets the time pass, and says so by its real-time factor
+_MAX_SEED = 2**31 - 1
+
+
+class SimNode(Node):
+    """Publishes state and cameras at the contract's rate, obeys its commands, and reports the task on ~/task.
+
+    Services: ~/reset (Trigger; places everything for the parameters `task` and `seed`), ~/expert (SetBool; the task's
+    expert teleoperates through /activemimic/teleop).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("sim")
+        contract = self._declare("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file.")
+        task = self._declare("task", "reaching", f"Task of the next reset: {', '.join(TASKS)}.")
+        seed = self._declare("seed", 0, "Seed of the next reset.", IntegerRange(from_value=0, to_value=_MAX_SEED))
+        self._contract = load_contract(contract)
+        self._messages = RosMessages()
+        self._slot_names = list(self._contract.slots)
+        self._expert: Expert | None = None
+        self._load(task, seed)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self._state_publishers = [
+            (source, self.create_publisher(ros_class(source.type), source.topic, _profile(source.qos)))
+            for source in self._contract.state
+        ]
+        self._camera_publishers = {
+            name: self.create_publisher(ros_class(camera.type), camera.topic, _profile(camera.qos))
+            for name, camera in self._contract.cameras.items()
+        }
+        self._status_publisher = self.create_publisher(DiagnosticStatus, "~/task", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._teleop = self.create_publisher(JointTrajectory, "/activemimic/teleop", 10)
+        for sink in self._contract.commands:
+            self._subscribe(sink)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/expert", self._on_expert)
+        self._ticks = 0
+        self._pace: deque[tuple[float, float]] = deque(maxlen=round(2 * self._contract.rate_hz))
+        self._expert_ticks = round(STEP_S * self._contract.rate_hz)
+        self.create_timer(1.0 / self._contract.rate_hz, self._on_timer)
+        self.get_logger().info(f"ready: {self._contract.name}, task {task}, seed {seed}")
+
+    def close(self) -> None:
+        """Free the OpenGL context."""
+        self._cameras.close()
+
+    def _declare(self, name: str, default: Any, description: str, limits: IntegerRange | None = None) -> Any:
+        descriptor = ParameterDescriptor(name=name, description=description, read_only=name == "contract")
+        if limits is not None:
+            descriptor.integer_range = [limits]
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _load(self, task: str, seed: int) -> None:
+        self._simulation = Simulation(load_robot(self._contract.robot), make_task(task))
+        self._simulation.reset(seed)
+        sizes = {name: (camera.height, camera.width) for name, camera in self._contract.cameras.items()}
+        self._cameras = self._simulation.cameras(sizes)
+        self._started_s = time.monotonic()
+
+    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == "task" and parameter.value not in TASKS:
+                reason = f"there is no task '{parameter.value}': expected one of {', '.join(TASKS)}"
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _subscribe(self, sink: JointSink) -> None:
+        def on_command(message: Any) -> None:
+            try:
+                indices, values = decode_slots(sink, message)
+            except CodecError as error:
+                self.get_logger().error(f"command ignored: {error}", throttle_duration_sec=5.0)
+                return
+            self._simulation.command_slots(indices, values)
+
+        self.create_subscription(ros_class(sink.type), sink.topic, on_command, _profile(sink.qos))
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        task, seed = self.get_parameter("task").value, self.get_parameter("seed").value
+        self._expert = None
+        if task != self._simulation.task.name:
+            self._cameras.close()
+            self._load(task, seed)
+        else:
+            self._simulation.reset(seed)
+            self._started_s = time.monotonic()
+        self._pace.clear()
+        self._publish_status()
+        response.success = True
+        response.message = f"task {task}, seed {seed}"
+        return response
+
+    def _on_expert(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._expert = make_expert(self._simulation, self._simulation.seed) if request.data else None
+        response.success = True
+        response.message = "the expert teleoperates" if request.data else "the expert rests"
+        return response
+
+    def _on_timer(self) -> None:
+        now_s = time.monotonic()
+        behind_s = now_s - self._started_s - self._simulation.time_s
+        if behind_s > _MAX_CATCH_UP_S:
+            self._started_s += behind_s - _MAX_CATCH_UP_S
+        self._simulation.advance_to(now_s - self._started_s)
+        self._pace.append((now_s, self._simulation.time_s))
+        stamp_ns = int(self.get_clock().now().nanoseconds)
+        for source, publisher in self._state_publishers:
+            publisher.publish(encode_slots(source, self._simulation.measured(), stamp_ns, self._messages))
+        if self._expert is not None and self._ticks % self._expert_ticks == 0:
+            self._teleop.publish(self._expert_chunk(self._expert, stamp_ns))
+        for name, image in self._cameras.render(self._simulation.data).items():
+            camera = self._contract.cameras[name]
+            self._camera_publishers[name].publish(encode_image(camera, image, stamp_ns, self._messages))
+        self._publish_status()
+        if self._ticks % round(self._contract.rate_hz) == 0:
+            self._report(stamp_ns)
+        self._ticks += 1
+
+    def _expert_chunk(self, expert: Expert, stamp_ns: int) -> JointTrajectory:
+        chunk = JointTrajectory(joint_names=self._slot_names)
+        chunk.header.stamp = rclpy.time.Time(nanoseconds=stamp_ns).to_msg()
+        target = expert.act().tolist()
+        # The second point lets the target stand for a while, should the next chunk be late.
+        for seconds in (STEP_S, 2 * STEP_S):
+            due = rclpy.duration.Duration(seconds=seconds).to_msg()
+            chunk.points.append(JointTrajectoryPoint(positions=target, time_from_start=due))
+        return chunk
+
+    def _publish_status(self) -> None:
+        status = self._simulation.status()
+        values = {
+            "task": self._simulation.task.name,
+            "seed": self._simulation.seed,
+            "instruction": self._simulation.task.instruction,
+            "time_s": f"{self._simulation.time_s:.3f}",
+            "success": str(status.success).lower(),
+            "stage": status.stage,
+            "failure": status.failure,
+            "real_time_factor": f"{self._real_time_factor():.4f}",
+        }
+        message = status.failure or ("success" if status.success else status.stage)
+        self._status_publisher.publish(_status("sim", message, values))
+
+    def _report(self, stamp_ns: int) -> None:
+        array = DiagnosticArray(
+            status=[_status("sim", "running", {"real_time_factor": f"{self._real_time_factor():.4f}"})]
+        )
+        array.header.stamp = rclpy.time.Time(nanoseconds=stamp_ns).to_msg()
+        self._diagnostics.publish(array)
+
+    def _real_time_factor(self) -> float:
+        """Simulated seconds a second, over the last two seconds."""
+        if len(self._pace) < 2:
+            return 1.0
+        (wall_0, simulated_0), (wall_1, simulated_1) = self._pace[0], self._pace[-1]
+        return (simulated_1 - simulated_0) / (wall_1 - wall_0)
+
+
+def _status(name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=DiagnosticStatus.OK, message=message, values=pairs)
+
+
+def _profile(qos: Qos) -> QoSProfile:
+    return QoSProfile(
+        depth=qos.depth,
+        reliability=ReliabilityPolicy[qos.reliability.upper()],
+        durability=DurabilityPolicy[qos.durability.upper()],
+    )
+
+
+def main() -> None:
+    """Run until SIGINT or SIGTERM; exit code 2 and one line if the configuration is wrong."""
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: stopping.append(received))
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node: SimNode | None = None
+    try:
+        node = SimNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stopping:
+            executor.spin_once(timeout_sec=0.1)
+    except (ContractError, RenderingError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except ExternalShutdownException:
+        pass
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+        # While the interpreter ends, Python would answer a further signal by dying of it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    main()

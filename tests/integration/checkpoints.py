@@ -1,0 +1,49 @@
+"""A checkpoint that was never trained: complete, small, and as quick to load as one can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from activemimic_description.contract import Contract
+from activemimic_policy.checkpoint import Checkpoint, save_checkpoint
+from activemimic_policy.model.config import preset
+from activemimic_policy.model.flow_policy import FlowPolicy
+from activemimic_policy.normalization import Normalization, Statistics
+from activemimic_policy.spec import PolicySpec
+from activemimic_policy.tokenizer import Tokenizer
+
+INSTRUCTION = "pick up the red cube"
+
+
+def untrained_checkpoint(folder: Path, contract: Contract, interface: dict[str, Any] | None = None) -> Path:
+    """Write a checkpoint for `contract`, or one that says it was trained on `interface`."""
+    tokenizer = Tokenizer.from_instructions([INSTRUCTION])
+    slots = contract.slots
+    config = preset(
+        "tiny",
+        cameras=len(contract.cameras),
+        vocab_size=tokenizer.vocab_size,
+        state_dim=len(slots),
+        action_dim=len(slots),
+    )
+    spec = PolicySpec(
+        cameras=tuple(contract.cameras),
+        slots=slots,
+        gripper_slots=("left_gripper", "right_gripper"),
+        fps=10,
+        horizon=config.horizon,
+        execute_steps=2,
+        flow_steps=2,
+        relative_knee=0.02,
+        instructions=(INSTRUCTION,),
+        interface=interface or contract.interface(),
+        fingerprint=contract.fingerprint(),
+    )
+    one = Statistics(mean=(0.0,) * len(slots), std=(1.0,) * len(slots))
+    normalization = Normalization(slots=slots, state=one, action=one)
+    torch.manual_seed(0)
+    weights = FlowPolicy(config).state_dict()
+    save_checkpoint(folder, Checkpoint(config, spec, weights, normalization, tokenizer, contract.text))
+    return folder

@@ -1,0 +1,72 @@
+"""A robot of three publishers and a listener: what the nodes need to see, without physics."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from activemimic_bringup.nodes.node import qos_profile
+from activemimic_description.codec import decode_slots, encode_image
+from activemimic_description.contract import Contract
+from activemimic_description.messages import RosMessages, header, ros_class
+from activemimic_description.robot import load_robot
+from diagnostic_msgs.msg import DiagnosticArray
+
+
+class FakeRobot:
+    """Publishes /joint_states and the cameras at 30 Hz; is at once where it is commanded to be."""
+
+    def __init__(self, node: Any, contract: Contract) -> None:
+        self.node = node
+        self.contract = contract
+        self.positions = load_robot(contract.robot).home.copy()
+        self.commands: list[np.ndarray] = []
+        self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
+        self.stopped_topics: set[str] = set()
+        self._messages = RosMessages()
+        self._lock = threading.Lock()
+        self._image = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
+        self._publishers = {
+            topic: node.create_publisher(ros_class(entry.type), topic, qos_profile(entry.qos))
+            for topic, entry in contract.topics().items()
+            if entry not in contract.commands
+        }
+        for sink in contract.commands:
+            node.create_subscription(ros_class(sink.type), sink.topic, self._on_command, qos_profile(sink.qos))
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        node.create_timer(1 / 30, self._publish)
+
+    def report(self, node: str) -> tuple[str, dict[str, str]]:
+        """Message and values of the last diagnostics of a node; empty before the first."""
+        return self.diagnostics.get(node, ("", {}))
+
+    def forget_commands(self) -> None:
+        self.commands.clear()
+
+    def _publish(self) -> None:
+        now_ns = self.node.get_clock().now().nanoseconds
+        for camera in self.contract.cameras.values():
+            if camera.topic not in self.stopped_topics:
+                message = encode_image(camera, self._image, now_ns, self._messages)
+                self._publishers[camera.topic].publish(message)
+        (source,) = self.contract.state
+        if source.topic not in self.stopped_topics:
+            self._publishers[source.topic].publish(self._joint_state(now_ns))
+
+    def _joint_state(self, now_ns: int) -> Any:
+        (source,) = self.contract.state
+        raw = (self.positions[source.indices] - source.offset) / source.gain
+        return self._messages.make(
+            source.type, header=header(now_ns), name=[field.name for field in source.fields], position=raw
+        )
+
+    def _on_command(self, message: Any) -> None:
+        (sink,) = self.contract.commands
+        indices, values = decode_slots(sink, message)
+        self.positions[indices] = values
+        self.commands.append(self.positions.copy())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.diagnostics[status.name] = (status.message, {entry.key: entry.value for entry in status.values})

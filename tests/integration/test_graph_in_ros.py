@@ -1,0 +1,89 @@
+"""The whole graph in simulation: what runs is what the reference pages say, and one command records an episode."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from activemimic_bringup.graph import GRAPHS
+from activemimic_bringup.nodes.parameters import NODES
+from activemimic_bringup.nodes.topics import SERVICES, TOPICS
+from activemimic_bringup.runtime import RunningGraph
+from activemimic_description.contract import load_contract
+from activemimic_training.bags import load_episode_info
+from rcl_interfaces.srv import DescribeParameters, ListParameters
+
+from .checkpoints import untrained_checkpoint
+from .conftest import World, wait_until
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def documented_sim_parameters():
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SIM
+
+
+def test_the_running_graph_is_the_documented_one(world: World, tmp_path: Path) -> None:
+    checkpoint = untrained_checkpoint(tmp_path / "checkpoint", load_contract("g1_sim"))
+    specs = GRAPHS["sim"].specs({"checkpoint": str(checkpoint), "out": str(tmp_path / "episodes")})
+    lines: list[str] = []
+    environment = {"ROS_DOMAIN_ID": str(world.domain)}
+    with RunningGraph(specs, lambda node, line: lines.append(f"{node}: {line}"), environment) as graph:
+        for node in ("sim", "controller", "policy", "recorder"):
+            wait_until(
+                lambda node=node: any(f"[{node}]: ready" in line for line in lines) or graph.wait(timeout_s=0.1) == 0,
+                f"{node} to be ready; so far: {lines}",
+                40.0,
+            )
+        wait_until(
+            lambda: {s.name for s in SERVICES} <= {name for name, _ in world.node.get_service_names_and_types()},
+            "all services",
+        )
+        offered = dict(world.node.get_service_names_and_types())
+        assert {service.name: [service.type] for service in SERVICES}.items() <= offered.items()
+        published = dict(world.node.get_topic_names_and_types())
+        assert {topic.name: [topic.type] for topic in TOPICS}.items() <= published.items()
+        for node, parameters in {"sim": documented_sim_parameters(), **NODES}.items():
+            if node != "evaluator":
+                check_parameters(world, node, {parameter.name: parameter.description for parameter in parameters})
+    assert graph.stop() == {"sim": 0, "controller": 0, "policy": 0, "recorder": 0}
+
+
+def check_parameters(world: World, node: str, documented: dict[str, str]) -> None:
+    listed = world.call(ListParameters, f"/{node}/list_parameters").result.names
+    assert set(listed) - {"use_sim_time", "start_type_description_service"} == set(documented)
+    described = world.call(DescribeParameters, f"/{node}/describe_parameters", names=list(documented)).descriptors
+    assert {entry.name: entry.description for entry in described} == documented
+
+
+def test_an_evaluator_alone_names_the_service_it_misses(world: World, tmp_path: Path) -> None:
+    evaluator = world.launch("evaluator", out=str(tmp_path), service_timeout_s=0.5)
+    assert evaluator.ended() == 1
+    assert "/policy/enable: no such service after 0.5 s; is its node running?" in evaluator.text
+
+
+def test_one_command_records_an_expert_episode_without_losing_a_message(world: World, tmp_path: Path) -> None:
+    words = ["record", "--out", str(tmp_path), "--episodes", "1", "--first-seed", "5"]
+    words += ["--time-limit-s", "3"]  # too short for a grasp: what is tested is the recording
+    result = subprocess.run(
+        [sys.executable, "-m", "activemimic_bringup.cli.main", *words],
+        env={**os.environ, "ROS_DOMAIN_ID": str(world.domain)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "trial 1/1, seed 5: no success after" in result.stdout
+    info = load_episode_info(tmp_path / "reaching_000000")
+    assert (info.task, info.seed, info.messages_lost) == ("reaching", 5, 0)
+    assert info.outcome == "failure"
+    assert info.instruction != ""
+    assert info.messages["/joint_command"] > 60

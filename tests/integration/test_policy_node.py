@@ -1,0 +1,114 @@
+"""The policy node beside a fake robot: when it speaks, when it is silent, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import signal
+from pathlib import Path
+
+import pytest
+from activemimic_description.contract import load_contract
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from trajectory_msgs.msg import JointTrajectory
+
+from .checkpoints import untrained_checkpoint
+from .conftest import World, wait_until
+from .fake_robot import FakeRobot
+
+CONTRACT = load_contract("g1_sim")
+
+
+class Scene:
+    def __init__(self, world: World, checkpoint: Path) -> None:
+        self.world = world
+        self.robot = FakeRobot(world.node, CONTRACT)
+        self.chunks: list[JointTrajectory] = []
+        self.inferences: list[DiagnosticStatus] = []
+        world.node.create_subscription(JointTrajectory, "/activemimic/chunk", self.chunks.append, 10)
+        world.node.create_subscription(DiagnosticStatus, "/activemimic/inference", self.inferences.append, 10)
+        self.policy = world.start("policy", checkpoint=str(checkpoint))
+
+    def wait_for_chunks(self, count: int = 3) -> None:
+        wanted = len(self.chunks) + count
+        wait_until(lambda: len(self.chunks) >= wanted, f"{count} more chunks")
+
+
+@pytest.fixture(scope="module")
+def scene(world: World, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene(world, untrained_checkpoint(tmp_path_factory.mktemp("policy") / "checkpoint", CONTRACT))
+
+
+def test_a_chunk_carries_the_stamp_of_its_observation_and_its_inference_is_reported(scene: Scene) -> None:
+    scene.wait_for_chunks()
+    chunk = scene.chunks[-1]
+    assert tuple(chunk.joint_names) == CONTRACT.slots
+    assert len(chunk.points) == 16
+    assert chunk.points[0].time_from_start.nanosec == 100_000_000
+    stamp_ns = chunk.header.stamp.sec * 10**9 + chunk.header.stamp.nanosec
+    assert 0 < scene.world.now_ns() - stamp_ns < 2e9
+    wait_until(lambda: len(scene.inferences) >= len(scene.chunks) - 1, "the reports of the inferences")
+    values = {entry.key: entry.value for entry in scene.inferences[-1].values}
+    assert float(values["inference_ms"]) > 0
+    assert float(values["observation_age_ms"]) < 500
+    assert int(values["stamp"]) in {
+        chunk.header.stamp.sec * 10**9 + chunk.header.stamp.nanosec for chunk in scene.chunks[-3:]
+    }
+
+
+def test_while_a_camera_is_silent_no_chunk_is_published_and_the_camera_is_named(scene: Scene) -> None:
+    scene.wait_for_chunks(1)
+    topic = CONTRACT.cameras["left_wrist"].topic
+    scene.robot.stopped_topics.add(topic)
+    wait_until(lambda: topic in scene.robot.report("policy")[0], "diagnostics that name the camera")
+    silent_since = len(scene.chunks)
+    scene.policy.wait_for(f"nothing is published: camera left_wrist ({topic})")
+    wait_until(lambda: int(scene.robot.report("policy")[1]["refusals"]) > 20, "refusals")
+    assert len(scene.chunks) == silent_since
+    scene.robot.stopped_topics.clear()
+    scene.wait_for_chunks(2)
+    scene.policy.wait_for("chunks are published")
+
+
+def test_the_instruction_can_be_changed_while_it_runs(scene: Scene) -> None:
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="pick up the cube")
+    answer = scene.world.call(
+        SetParameters, "/policy/set_parameters", parameters=[Parameter(name="instruction", value=text)]
+    )
+    assert answer.results[0].successful
+    wait_until(lambda: scene.robot.report("policy")[1].get("instruction") == "pick up the cube", "the new instruction")
+    scene.wait_for_chunks()
+
+
+def test_it_ends_with_0_in_the_middle_of_its_work(scene: Scene) -> None:
+    scene.wait_for_chunks(1)
+    assert scene.policy.end(signal.SIGTERM) == 0
+    assert "Traceback" not in scene.policy.text
+
+
+def test_a_checkpoint_of_another_robot_is_refused_naming_every_difference(world: World, tmp_path: Path) -> None:
+    other = copy.deepcopy(CONTRACT.interface())
+    other["cameras"]["head"]["width"] = 640
+    other["slots"][3]["name"] = "waist_height"
+    checkpoint = untrained_checkpoint(tmp_path / "checkpoint", CONTRACT, other)
+    policy = world.launch("policy", checkpoint=str(checkpoint))
+    assert policy.ended() == 2
+    assert "camera head: width 640 in the checkpoint, 224 in the contract" in policy.text
+    assert "waist_height" in policy.text
+    assert "Traceback" not in policy.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"checkpoint": ""}, "parameter checkpoint: give the folder"),
+        ({"checkpoint": "nowhere", "contract": "g7"}, "no contract 'g7'"),
+        ({"checkpoint": "nowhere", "threads": 0}, "threads"),
+    ],
+)
+def test_a_wrong_parameter_ends_it_with_one_line(world: World, parameters: dict[str, object], words: str) -> None:
+    policy = world.launch("policy", **parameters)
+    assert policy.ended() == 2
+    assert words in policy.text
+    assert "Traceback" not in policy.text

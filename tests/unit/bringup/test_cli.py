@@ -1,0 +1,88 @@
+"""The command line answers at once, and errors are one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"rclpy", "torch", "mujoco", "matplotlib", "cv2", "numpy", "pandas", "pyarrow"}
+COMMANDS = ["up", "demo", "record", "dataset build", "dataset inspect", "train", "eval", "policy inspect", "sim demos"]
+
+# Runs the command line in this process and then tells on stderr what was imported.
+PROBE = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))
+from activemimic_bringup.cli.main import app
+app(sys.argv[1:])
+"""
+
+# As PROBE, where rclpy cannot be found.
+WITHOUT_ROS = """
+import sys
+class NoRos:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "rclpy":
+            raise ModuleNotFoundError("No module named 'rclpy'", name="rclpy")
+sys.meta_path.insert(0, NoRos())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "rclpy" else found(name, *more)
+from activemimic_bringup.cli.main import app
+app(sys.argv[1:])
+"""
+
+
+def run(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("words", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(words: str) -> None:
+    result = run(PROBE, *words.split(), "--help")
+    assert result.returncode == 0, result.stderr
+    imported = set(json.loads(result.stderr.splitlines()[-1]))
+    assert HEAVY & imported == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("up nothing", 2, "error: no graph 'nothing'; there are: sim, policy, record, evaluate"),
+        ("up sim colour:=red", 2, "error: graph sim has no argument 'colour'"),
+        ("up sim colour=red", 2, "error: expected name:=value, found 'colour=red'"),
+        ("policy inspect nowhere", 2, "error: checkpoint nowhere"),
+        ("dataset inspect nowhere", 1, "error: nowhere"),
+        ("dataset build nowhere --out {tmp}/dataset", 1, "error:"),
+        ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),
+        ("eval nowhere --trials 1 --out {tmp}", 2, "error: checkpoint nowhere"),
+        ("eval --black head --through-ros", 2, "error: --black works in lock-step only"),
+    ],
+)
+def test_an_error_of_the_project_is_one_line(words: str, code: int, message: str, tmp_path: Path) -> None:
+    result = run(PROBE, *words.format(tmp=tmp_path).split())
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    result = run(PROBE, "--debug", "up", "nothing")
+    assert result.returncode == 1
+    assert "graphs.graph" in result.stderr
+
+
+@pytest.mark.parametrize("words", ["up sim", "record", "record --manual", "eval --through-ros", "demo"])
+def test_what_needs_ros_says_how_to_come_by_it(words: str) -> None:
+    result = run(WITHOUT_ROS, *words.split())
+    assert result.returncode == 1
+    assert "source your installation" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_needs_no_ros_works_without_it() -> None:
+    assert "cannot be read" in run(WITHOUT_ROS, "train", "nowhere.yaml").stderr
+    assert run(WITHOUT_ROS, "up", "sim", "--show-args").returncode == 0

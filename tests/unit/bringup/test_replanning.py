@@ -1,0 +1,124 @@
+"""When the policy is asked, from what, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from activemimic_bringup.control.replanning import Replanner
+from activemimic_description.codec import encode_image, encode_slots
+from activemimic_description.contract import load_contract
+from activemimic_description.messages import BagMessages
+from activemimic_description.robot import load_robot
+from activemimic_policy.inference import PolicyInputError
+
+CONTRACT = load_contract("g1_sim")
+HOME = load_robot("g1").home
+MS = 1_000_000
+T0 = 10**15
+
+
+class FakePolicy:
+    """Answers with the state it was given."""
+
+    spec = SimpleNamespace(step_ns=100 * MS)
+
+    def __init__(self) -> None:
+        self.instructions: list[str] = []
+
+    def infer(self, images: Mapping[str, np.ndarray], state: np.ndarray, instruction: str) -> np.ndarray:
+        if instruction == "":
+            raise PolicyInputError("an instruction without words")
+        self.instructions.append(instruction)
+        assert set(images) == set(CONTRACT.cameras)
+        return np.tile(state, (16, 1))
+
+
+def replanner(max_age_s: float = 0.5) -> Replanner:
+    return Replanner(FakePolicy(), CONTRACT, max_age_s)
+
+
+def feed(replanner: Replanner, stamp_ns: int, without: str = "", state: np.ndarray = HOME) -> None:
+    messages = BagMessages()
+    for name, camera in CONTRACT.cameras.items():
+        if name != without:
+            image = np.zeros((camera.height, camera.width, 3), np.uint8)
+            replanner.add(camera.topic, encode_image(camera, image, stamp_ns, messages), stamp_ns)
+    (source,) = CONTRACT.state
+    if without != "state":
+        message: Any = encode_slots(source, state, stamp_ns, messages)
+        replanner.add(source.topic, message, stamp_ns)
+
+
+def test_a_chunk_bears_the_stamp_of_the_newest_instant_that_every_source_has_reached() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    feed(planner, T0 + 33 * MS, without="head")
+    inference = planner.infer("pick", T0 + 40 * MS)
+    assert inference is not None
+    assert (inference.chunk.stamp_ns, inference.chunk.step_ns) == (T0, 100 * MS)
+    np.testing.assert_allclose(inference.chunk.positions, np.tile(HOME, (16, 1)))
+    assert inference.observation_age_ms == pytest.approx(40.0)
+    assert planner.refusal == ""
+
+
+def test_before_anything_has_arrived_every_source_is_named() -> None:
+    planner = replanner()
+    assert planner.infer("pick", T0) is None
+    for topic in planner.topics:
+        assert topic in planner.refusal
+    assert planner.refusals == 1
+
+
+@pytest.mark.parametrize("source", ["left_wrist", "state"])
+def test_a_source_that_stops_is_named_and_its_return_is_enough(source: str) -> None:
+    planner = replanner()
+    for k in range(15):
+        feed(planner, T0 + k * 33 * MS, without=source if k > 3 else "")
+    now_ns = T0 + 15 * 33 * MS
+    assert planner.infer("pick", now_ns) is None
+    topic = CONTRACT.state[0].topic if source == "state" else CONTRACT.cameras[source].topic
+    assert topic in planner.refusal
+    assert "limit 200 ms" in planner.refusal
+    feed(planner, now_ns)
+    assert planner.infer("pick", now_ns + MS) is not None
+    assert planner.refusal == ""
+
+
+def test_one_observation_is_answered_once() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    assert planner.infer("pick", T0 + MS) is not None
+    assert planner.infer("pick", T0 + 2 * MS) is None
+    assert (planner.refusals, planner.chunks) == (0, 1)
+
+
+def test_after_a_restart_only_newer_observations_count() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    planner.restart(T0 + 5 * MS)
+    assert planner.infer("pick", T0 + 6 * MS) is None
+    feed(planner, T0 + 33 * MS)
+    assert planner.infer("pick", T0 + 34 * MS) is not None
+
+
+def test_what_the_policy_refuses_is_the_reason_given() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    assert planner.infer("", T0 + MS) is None
+    assert planner.refusal == "an instruction without words"
+
+
+def test_a_damaged_image_is_a_refusal_and_not_the_end() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    camera = CONTRACT.cameras["head"]
+    broken = encode_image(camera, np.zeros((224, 224, 3), np.uint8), T0 + MS, BagMessages())
+    broken.data = broken.data[:0]
+    planner.add(camera.topic, broken, T0 + MS)
+    feed(planner, T0 + MS, without="head")
+    assert planner.infer("pick", T0 + 2 * MS) is None
+    assert camera.topic in planner.refusal

@@ -1,0 +1,151 @@
+"""A series of trials against nodes that are imagined: order of calls, outcomes, resuming, faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from activemimic_bringup.evaluation.results import Plan, ResultsError
+from activemimic_bringup.nodes.trials import TaskStatus, TrialError, TrialSeries
+
+POLICY = Plan("policy", "reaching", time_limit_s=5.0, record=False)
+EXPERT = Plan("expert", "reaching", time_limit_s=5.0, record=True)
+
+
+class FakeNodes:
+    """Time passes only while the series sleeps; seed s succeeds s seconds after its reset."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.refusals: dict[str, str] = {}
+        self.silent = False
+        self.failing_seeds: set[int] = set()
+        self._now_s = 100.0
+        self._reset_s = 0.0
+        self._seed = -1
+
+    def set_parameters(self, node: str, values: Mapping[str, Any]) -> None:
+        self.calls.append(f"{node} {dict(values)}")
+        if node == "/sim":
+            self._seed = values["seed"]
+
+    def trigger(self, service: str) -> str:
+        self._call(service)
+        if service == "/sim/reset":
+            self._reset_s = self._now_s
+        return "/episodes/reaching_000000"
+
+    def set_bool(self, service: str, data: bool) -> str:
+        self._call(f"{service} {data}")
+        return ""
+
+    def task_status(self) -> TaskStatus | None:
+        if self.silent:
+            return None
+        time_s = self._now_s - self._reset_s
+        failure = "the cube is on the floor" if self._seed in self.failing_seeds and time_s > 1 else ""
+        success = time_s >= self._seed and not failure
+        return TaskStatus(self._now_s, "reaching", self._seed, time_s, success, failure, {"instruction": "pick"})
+
+    def diagnostics(self) -> dict[str, dict[str, str]]:
+        return {"controller": {"rate_hz": "30.0"}}
+
+    def now_s(self) -> float:
+        return self._now_s
+
+    def sleep(self, seconds: float) -> None:
+        self._now_s += seconds
+
+    def _call(self, text: str) -> None:
+        self.calls.append(text)
+        if text in self.refusals:
+            raise TrialError(f"{text}: {self.refusals[text]}")
+
+
+def series(nodes: FakeNodes, tmp_path: Path, plan: Plan = POLICY) -> TrialSeries:
+    return TrialSeries(nodes, plan, tmp_path / "results.json", lambda line: None)
+
+
+def test_a_trial_is_a_success_when_the_task_says_so_in_time(tmp_path: Path) -> None:
+    trials = series(FakeNodes(), tmp_path)
+    trials.run([2, 4, 9])
+    assert [(trial.seed, trial.success) for trial in trials.trials] == [(2, True), (4, True), (9, False)]
+    assert [trial.time_s for trial in trials.trials] == pytest.approx([2.0, 4.0, 5.0], abs=0.1)
+    assert trials.trials[0].diagnostics == {"controller": {"rate_hz": "30.0"}}
+
+
+def test_a_failure_ends_a_trial_before_its_time(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    nodes.failing_seeds = {3}
+    trials = series(nodes, tmp_path)
+    trials.run([3])
+    assert trials.trials[0].success is False
+    assert trials.trials[0].time_s == pytest.approx(1.0, abs=0.1)
+
+
+def test_nodes_are_called_in_an_order_that_never_moves_the_robot_by_surprise(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    series(nodes, tmp_path, EXPERT).run([1])
+    assert nodes.calls == [
+        "/sim/expert False",
+        "/controller/enable False",
+        "/sim {'task': 'reaching', 'seed': 1}",
+        "/sim/reset",
+        "/recorder {'task': 'reaching', 'seed': 1, 'instruction': 'pick'}",
+        "/recorder/start",
+        "/controller/enable True",
+        "/sim/expert True",
+        "/recorder/stop True",
+        "/controller/enable False",
+        "/sim/expert False",
+    ]
+
+
+def test_the_policy_is_told_the_tasks_instruction(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    series(nodes, tmp_path).run([1])
+    told, enabled = (nodes.calls.index(call) for call in ("/policy {'instruction': 'pick'}", "/policy/enable True"))
+    assert told < enabled
+
+
+def test_an_interrupted_series_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = FakeNodes()
+    first.refusals["/controller/enable True"] = "no"
+    series(FakeNodes(), tmp_path).run([1, 2])
+    with pytest.raises(TrialError):
+        series(first, tmp_path).run([1, 2, 3])
+    assert "/sim {'task': 'reaching', 'seed': 1}" not in first.calls
+    last = series(FakeNodes(), tmp_path)
+    last.run([1, 2, 3])
+    assert [trial.seed for trial in last.trials] == [1, 2, 3]
+    assert [trial["seed"] for trial in json.loads((tmp_path / "results.json").read_text())["trials"]] == [1, 2, 3]
+
+
+def test_the_controller_is_disabled_when_something_goes_wrong(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    nodes.refusals["/policy/enable True"] = "no answer within 15 s"
+    with pytest.raises(TrialError, match="/policy/enable True: no answer within 15 s"):
+        series(nodes, tmp_path).run([1])
+    assert nodes.calls[-1] == "/controller/enable False"
+
+
+def test_a_simulator_that_reports_nothing_is_named(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    nodes.silent = True
+    with pytest.raises(TrialError, match="/sim/task did not report task reaching, seed 1"):
+        series(nodes, tmp_path).run([1])
+
+
+def test_results_of_another_plan_are_not_mixed_in(tmp_path: Path) -> None:
+    series(FakeNodes(), tmp_path).run([1])
+    with pytest.raises(ResultsError, match="another"):
+        series(FakeNodes(), tmp_path, Plan("policy", "reaching", 9.0, False))
+
+
+def test_a_file_that_is_no_results_file_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[1, 2")
+    with pytest.raises(ResultsError, match="not a results file"):
+        series(FakeNodes(), tmp_path)

@@ -1,0 +1,111 @@
+"""From camera frames to a chunk in slot units, or an error that says what is missing."""
+
+import numpy as np
+import pytest
+import torch
+from activemimic_policy.checkpoint import save_checkpoint
+from activemimic_policy.inference import PolicyInputError, load_policy
+from activemimic_policy.model.flow import euler
+from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
+from activemimic_policy.transforms import fit_square
+
+
+@pytest.fixture
+def policy(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "c", checkpoint)
+    return load_policy(tmp_path / "c", threads=None, seed=0)
+
+
+@pytest.fixture
+def images():
+    random = np.random.default_rng(0)
+    return {
+        "wrist": random.integers(0, 256, (32, 32, 3), dtype=np.uint8),
+        "head": random.integers(0, 256, (24, 32, 3), dtype=np.uint8),
+        "spare": np.zeros((8, 8, 3), np.uint8),
+    }
+
+
+STATE = np.array([0.1, -0.2, 0.3, 1.0])
+
+
+def test_a_chunk_is_absolute_targets_for_every_slot_and_step(policy, images):
+    chunk = policy.infer(images, STATE, "pick up the red cube")
+    assert chunk.shape == (5, 4)
+    assert chunk.dtype == np.float64
+    assert np.isfinite(chunk).all()
+
+
+def test_inference_equals_the_steps_done_by_hand(policy, images, checkpoint):
+    noise = np.random.default_rng(3).standard_normal((5, 4))
+    chunk = policy.infer(images, STATE, "wave", noise=noise)
+
+    model = FlowPolicy(checkpoint.model)
+    model.load_state_dict(checkpoint.weights)
+    table = checkpoint.normalization
+    frames = np.stack([fit_square(images[name], 16) for name in ("head", "wrist")]).astype(np.float32) / 127.5 - 1
+    state = np.zeros(6, np.float32)
+    state[:4] = (STATE - table.state.mean) / table.state.std
+    text, text_mask = checkpoint.tokenizer.encode("wave", 8)
+    inputs = ModelInputs(
+        torch.from_numpy(frames)[None],
+        torch.ones(1, 2, dtype=torch.bool),
+        torch.from_numpy(text)[None],
+        torch.from_numpy(text_mask)[None],
+        torch.from_numpy(state)[None],
+    )
+    start = torch.zeros(1, 5, 6)
+    start[0, :, :4] = torch.from_numpy(noise)
+
+    def velocity(x, t):
+        v = model.velocity(model.encode_prefix(inputs), inputs.state, x, t)
+        v[..., 4:] = 0
+        return v
+
+    with torch.no_grad():
+        normalised = euler(velocity, start, 4)[0, :, :4].double().numpy()
+    expected = normalised * table.action.std + table.action.mean
+    knee = policy.spec.relative_knee
+    turn = np.arcsinh(2 * np.pi / knee)
+    expected[:, :3] = knee * np.sinh(np.clip(expected[:, :3] / knee, -turn, turn)) + STATE[:3]
+    assert chunk == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_same_noise_gives_the_same_chunk_and_new_noise_another(policy, images):
+    noise = np.zeros((5, 4))
+    one, two = (policy.infer(images, STATE, "wave", noise=noise) for _ in range(2))
+    assert np.array_equal(one, two)
+    assert not np.allclose(policy.infer(images, STATE, "wave"), policy.infer(images, STATE, "wave"))
+
+
+def test_what_the_cameras_show_and_what_is_asked_changes_the_chunk(policy, images):
+    noise = np.zeros((5, 4))
+    chunk = policy.infer(images, STATE, "wave", noise)
+    assert not np.allclose(policy.infer({**images, "wrist": images["wrist"] // 2}, STATE, "wave", noise), chunk)
+    assert not np.allclose(policy.infer(images, STATE, "pick up the red cube", noise), chunk)
+
+
+def test_warming_up_tells_milliseconds_and_needs_no_camera(policy):
+    assert policy.warm_up() > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"images": {"head": np.zeros((4, 4, 3), np.uint8)}}, "camera 'wrist' is missing: .*head, wrist, found head"),
+        ({"images": {}}, "camera 'head' is missing: .*found none"),
+        ({"wrist": np.zeros((4, 4), np.uint8)}, r"camera 'wrist': expected an RGB image .*found \(4, 4\)"),
+        ({"wrist": np.zeros((4, 4, 3))}, "camera 'wrist': .*of float64"),
+        ({"state": [0, np.nan, 0, np.inf]}, "arm_1 = nan, gripper = inf"),
+        ({"state": np.zeros(5)}, "state: expected 4 slots"),
+        ({"instruction": " "}, "no words"),
+        ({"instruction": "a " * 8}, "8 words"),
+        ({"noise": np.zeros((5, 6))}, r"noise: expected shape \(5, 4\)"),
+    ],
+)
+def test_an_observation_that_cannot_be_acted_on_is_refused(policy, images, change, complaint):
+    arguments = {"images": images, "state": STATE, "instruction": "wave", **change}
+    if "wrist" in arguments:
+        arguments["images"] = {**images, "wrist": arguments.pop("wrist")}
+    with pytest.raises(PolicyInputError, match=complaint):
+        policy.infer(**arguments)

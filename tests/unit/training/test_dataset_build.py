@@ -1,0 +1,219 @@
+"""A dataset holds what the robot saw and was told, at the right rows, whatever happens while it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from activemimic_description.codec import decode_slots, stamp_ns
+from activemimic_description.contract import CONTRACTS_FOLDER, load_contract, parse_contract
+from activemimic_training.bags import EpisodeReader
+from activemimic_training.dataset import Dataset, DatasetError, build, build_dataset, stage
+from conftest import COMMAND_DELAY_NS, FPS, MS, frame_stamp_ns, image_number, joints
+
+CLEAR_OF_STAMPS_NS = 5 * MS
+
+EpisodeMaker = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def built(episodes: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dataset") / "ds"
+    build_dataset(episodes, out, FPS, workers=1)
+    return out
+
+
+def digests(root: Path) -> dict[str, str]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_every_row_shows_the_frame_it_stands_for(built: Path) -> None:
+    dataset = Dataset(built)
+    for number, camera in enumerate(dataset.cameras):
+        for episode in dataset.episodes:
+            # All sources have spoken once the first command has, 12 ms after frame 0: row i sees frame i.
+            seen = [image_number(image) for image in dataset.frames(camera, episode.index)]
+            assert seen == [row + 1000 * number for row in range(episode.stop - episode.start)]
+
+
+def test_images_keep_their_colours(built: Path) -> None:
+    image = next(iter(Dataset(built).frames("head", 0)))
+    np.testing.assert_allclose(image[200, 200], (20, 10, 0), atol=8)  # frame 0: every bit is 0
+
+
+def test_states_and_actions_are_the_newest_that_the_rule_allows(built: Path, episodes: list[Path]) -> None:
+    """The plain reading of the rule, over all messages at once, gives the same rows as the streaming one."""
+    dataset = Dataset(built)
+    for bag, episode in zip(episodes, dataset.episodes, strict=True):
+        reader = EpisodeReader(bag)
+        (source,), (sink,) = reader.contract.state, reader.contract.commands
+        measured = [(stamp_ns(m.msg), decode_slots(source, m.msg)[1]) for m in reader.messages([source.topic])]
+        commanded = [(stamp_ns(m.msg), decode_slots(sink, m.msg)[1]) for m in reader.messages([sink.topic])]
+        stamps = dataset.column("observation_stamp_ns")[episode.start : episode.stop]
+        assert stamps[0] == frame_stamp_ns(0) + COMMAND_DELAY_NS + CLEAR_OF_STAMPS_NS
+        ticks = [*stamps.tolist(), stamps[0] + len(stamps) * 1_000_000_000 // FPS]
+        for row, tick, following in zip(range(episode.start, episode.stop), ticks, ticks[1:], strict=False):
+            state = [values for stamp, values in measured if stamp <= tick][-1]
+            action = [values for stamp, values in commanded if stamp <= following][-1]
+            np.testing.assert_array_equal(dataset.state[row], state.astype(np.float32))
+            np.testing.assert_array_equal(dataset.action[row], action.astype(np.float32))
+
+
+def test_an_action_is_the_command_of_the_next_tick(built: Path) -> None:
+    dataset = Dataset(built)
+    for row in range(10):
+        np.testing.assert_allclose(dataset.action[row], joints(row + 1, 0.1), atol=1e-6)
+
+
+def test_stamps_that_jitter_about_the_grid_do_not_make_rows_repeat_or_skip_a_frame(
+    make_episode: EpisodeMaker, tmp_path: Path
+) -> None:
+    make_episode(tmp_path / "bag", frames=30, jitter_ns=2 * MS)
+    build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+    dataset = Dataset(tmp_path / "ds")
+    for number, camera in enumerate(dataset.cameras):
+        seen = [image_number(image) for image in dataset.frames(camera, 0)]
+        assert seen == [row + 1000 * number for row in range(len(dataset))]
+    for row in range(len(dataset) - 1):
+        np.testing.assert_allclose(dataset.action[row], joints(row + 1, 0.1), atol=1e-6)
+
+
+def test_true_ages_are_kept_beside_the_grid(built: Path) -> None:
+    dataset = Dataset(built)
+    ages = dataset.column("observation_age_ms")
+    assert dataset.features["observation_age_ms"]["names"] == ["head", "left_wrist", "right_wrist", "/joint_states"]
+    np.testing.assert_allclose(ages[:, :3], 17.0, atol=0.01)
+    np.testing.assert_allclose(ages[:, 3], 10.0, atol=0.01)
+
+
+def test_the_same_bags_give_the_same_bytes_with_any_number_of_workers(
+    built: Path, episodes: list[Path], tmp_path: Path
+) -> None:
+    build_dataset([episodes[0].parent], tmp_path / "again", FPS, workers=2)
+    assert digests(tmp_path / "again") == digests(built)
+
+
+def test_a_truncated_bag_is_named_and_the_others_are_converted(episodes: list[Path], tmp_path: Path) -> None:
+    bags = [Path(shutil.copytree(bag, tmp_path / "bags" / bag.name)) for bag in episodes]
+    (file,) = bags[1].glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:5000])
+    (tmp_path / "bags" / "episode_003.recording").mkdir()
+    done: list[tuple[int, int, str]] = []
+    result = build_dataset([tmp_path / "bags"], tmp_path / "ds", FPS, workers=1, progress=lambda *at: done.append(at))
+    assert result.used == [bags[0], bags[2]]
+    assert (result.episodes, result.frames) == (2, len(Dataset(tmp_path / "ds")))
+    assert [skipped.bag.name for skipped in result.broken] == ["episode_001", "episode_003.recording"]
+    assert "episode_001_0.mcap: truncated or damaged (5000 bytes)" in result.skipped[0].reason
+    assert "the recorder ended before it closed" in result.skipped[1].reason
+    assert done == [(1, 3, "episode_000"), (2, 3, "episode_001"), (3, 3, "episode_002")]
+    assert [entry["bag"] for entry in Dataset(tmp_path / "ds").skipped] == ["episode_001", "episode_003.recording"]
+    assert str(tmp_path) not in (tmp_path / "ds/meta/activemimic.json").read_text()
+
+
+def test_an_episode_whose_camera_stopped_is_skipped_with_camera_and_age(
+    make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path
+) -> None:
+    make_episode(tmp_path / "gap", frames=30, without_images=("left_wrist", range(10, 25)))
+    make_episode(tmp_path / "never", frames=5, without_images=("left_wrist", range(5)))
+    result = build_dataset([episodes[0], tmp_path], tmp_path / "ds", FPS, workers=1)
+    gap, never = result.broken
+    assert "camera left_wrist (/camera/hand_left_color/compressed): newest message is" in gap.reason
+    assert "limit 200 ms" in gap.reason
+    assert "no message on /camera/hand_left_color/compressed; expected every topic" in never.reason
+
+
+def test_failed_episodes_are_left_out_unless_asked_for(
+    make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path
+) -> None:
+    make_episode(tmp_path / "failed", frames=6, outcome="failure")
+    paths = [episodes[0], tmp_path / "failed"]
+    result = build_dataset(paths, tmp_path / "good", FPS, workers=1)
+    (skipped,) = result.skipped
+    assert (skipped.reason, skipped.broken) == ("outcome is failure, not success", False)
+    assert build_dataset(paths, tmp_path / "all", FPS, workers=1, only_success=False).episodes == 2
+
+
+def test_contracts_are_not_mixed(make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path) -> None:
+    text = (CONTRACTS_FOLDER / "g1_sim.yaml").read_text().replace("width: 224", "width: 320", 1)
+    make_episode(tmp_path / "wide", frames=3, contract=parse_contract(text, "wide"))
+    with pytest.raises(DatasetError) as caught:
+        build_dataset([episodes[0], tmp_path / "wide"], tmp_path / "ds", FPS, workers=1)
+    assert "camera head: width 320 in wide, 224 in episode_000" in str(caught.value)
+    assert not list(tmp_path.glob("ds*"))
+
+
+def test_masked_ranges_weigh_nothing(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    masked = [[frame_stamp_ns(4), frame_stamp_ns(8)]]
+    make_episode(tmp_path / "bag", frames=12, extra={"masked_ns": masked})
+    build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+    weight = Dataset(tmp_path / "ds").column("loss_weight")
+    assert np.flatnonzero(weight == 0).tolist() == [4, 5, 6, 7]
+
+    make_episode(tmp_path / "wrong", frames=3, extra={"masked_ns": [[1, "two"]]})
+    with pytest.raises(DatasetError, match=r"episode\.yaml: extra\.masked_ns\[0\]: expected \[from, to\]"):
+        build_dataset([tmp_path / "wrong"], tmp_path / "ds2", FPS, workers=1)
+
+
+def test_an_interrupted_build_does_not_convert_again_what_it_has(
+    episodes: list[Path], built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted: list[str] = []
+    convert = stage._convert
+
+    def interrupted(reader: EpisodeReader, folder: Path, fps: int) -> None:
+        converted.append(reader.folder.name)
+        if len(converted) == 3:
+            raise KeyboardInterrupt
+        convert(reader, folder, fps)
+
+    monkeypatch.setattr(stage, "_convert", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(episodes, tmp_path / "ds", FPS, workers=1)
+    assert not (tmp_path / "ds").exists()
+    build_dataset(episodes, tmp_path / "ds", FPS, workers=1)
+    assert converted == ["episode_000", "episode_001", "episode_002", "episode_002"]
+    assert digests(tmp_path / "ds") == digests(built)
+    assert [path.name for path in tmp_path.iterdir()] == ["ds"]
+
+
+def test_an_episode_that_changed_is_converted_again(episodes: list[Path], tmp_path: Path) -> None:
+    bag = Path(shutil.copytree(episodes[0], tmp_path / "bag"))
+    before = stage.stage_key(bag, FPS)
+    (bag / "episode.yaml").write_text((bag / "episode.yaml").read_text() + "\n")
+    assert stage.stage_key(bag, FPS) != before
+    assert stage.stage_key(episodes[0], FPS) != stage.stage_key(episodes[0], 15)
+
+
+def test_nothing_to_convert_is_an_error_with_every_reason(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    make_episode(tmp_path / "bags" / "failed", frames=3, outcome="failure")
+    with pytest.raises(DatasetError, match="failed: outcome is failure"):
+        build_dataset([tmp_path / "bags"], tmp_path / "ds", FPS, workers=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="no recorded episode at"):
+        build_dataset([tmp_path / "empty"], tmp_path / "ds", FPS, workers=1)
+    assert not list(tmp_path.glob("ds*"))
+
+
+def test_an_existing_dataset_is_not_overwritten(built: Path, episodes: list[Path]) -> None:
+    with pytest.raises(DatasetError, match="exists already"):
+        build_dataset(episodes, built, FPS, workers=1)
+
+
+def test_a_slower_grid_takes_every_second_frame(episodes: list[Path], tmp_path: Path) -> None:
+    build.build_dataset([episodes[0]], tmp_path / "ds", 15, workers=1)
+    dataset = Dataset(tmp_path / "ds")
+    assert [image_number(image) for image in dataset.frames("head", 0)] == list(range(0, 24, 2))
+    assert np.diff(dataset.column("observation_stamp_ns")) == pytest.approx(66.667 * MS, rel=1e-4)
+
+
+def test_the_contract_travels_with_the_dataset(built: Path) -> None:
+    dataset = Dataset(built)
+    contract = load_contract("g1_sim")
+    assert dataset.contract_yaml == contract.text
+    assert dataset.interface == contract.interface()
+    assert dataset.fingerprint == contract.fingerprint()

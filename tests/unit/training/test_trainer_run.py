@@ -1,0 +1,217 @@
+"""A run from a dataset on disk to a checkpoint that serves; killed, it goes on as if it had not been."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from activemimic_policy.checkpoint import load_checkpoint
+from activemimic_policy.inference import load_policy
+from activemimic_policy.model.flow_policy import FlowPolicy
+from activemimic_policy.tokenizer import Tokenizer
+from activemimic_policy.transforms import Sample
+from activemimic_training.dataset import Dataset, build_dataset
+from activemimic_training.trainer.batches import Batches
+from activemimic_training.trainer.config import TrainConfig, TrainConfigError
+from activemimic_training.trainer.data import load_training_data
+from activemimic_training.trainer.log import read_metrics
+from activemimic_training.trainer.resume import ResumeError
+from activemimic_training.trainer.train import TrainingError, train
+from rich.console import Console
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(episodes, tmp_path_factory):
+    root = tmp_path_factory.mktemp("trainer") / "dataset"
+    build_dataset(episodes, root, fps=10, workers=1)
+    return root
+
+
+def configured(dataset, out, **changes):
+    sizes = {
+        "steps": 12,
+        "batch_size": 4,
+        "threads": 1,
+        "checkpoint_every": 5,
+        "model": {"image_px": 32, "horizon": 4},
+        "policy": {"execute_steps": 2, "flow_steps": 2},
+        "optimizer": {"warmup_steps": 2},
+    }
+    return TrainConfig.model_validate({"dataset": dataset, "out": out, **sizes, **changes})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole")
+    return out, train(configured(dataset, out), QUIET)
+
+
+def losses(out):
+    return [metrics.loss for metrics in read_metrics(out / "metrics.csv")]
+
+
+def test_a_run_leaves_a_checkpoint_that_serves_the_dataset(uninterrupted, dataset):
+    out, _ = uninterrupted
+    policy = load_policy(out / "checkpoint", threads=None, seed=0)
+    rows = Dataset(dataset)
+    assert policy.spec.slots == tuple(rows.slots)
+    assert policy.spec.cameras == tuple(rows.cameras)
+    assert policy.spec.instructions == tuple(rows.tasks)
+    assert (policy.spec.fps, policy.spec.horizon) == (10, 4)
+    assert (policy.spec.interface, policy.spec.fingerprint) == (rows.interface, rows.fingerprint)
+    images = {camera: next(rows.frames(camera, 0)) for camera in rows.cameras}
+    chunk = policy.infer(images, rows.state[0], rows.tasks[0])
+    assert chunk.shape == (4, 20)
+    assert np.abs(chunk - rows.state[0]).max() <= 2 * np.pi + 1e-6  # even of a network that has learned nothing
+
+
+def test_a_run_tells_how_it_went(uninterrupted):
+    out, summary = uninterrupted
+    told = json.loads((out / "summary.json").read_text())
+    assert told.keys() == {"loss_first", "loss_last", "steps", "frames_per_s", "parameters"}
+    assert told["steps"] == summary.steps == 12
+    assert told["loss_last"] == pytest.approx(np.mean(losses(out)))
+    weights = load_checkpoint(out / "checkpoint").weights
+    assert told["parameters"] == sum(tensor.numel() for tensor in weights.values())
+    assert any((out / "tensorboard").iterdir())
+
+
+def test_the_loss_falls_and_the_served_weights_are_the_average(dataset, tmp_path):
+    summary = train(configured(dataset, tmp_path, steps=60, batch_size=8, ema_decay=0.5), QUIET)
+    assert summary.loss_first > 1.0
+    assert np.mean(losses(tmp_path)[-10:]) < 0.8 * summary.loss_first
+    last = tmp_path / "checkpoints/last"
+    average, final = (safetensors.torch.load_file(last / f"{name}.safetensors") for name in ("ema", "model"))
+    served = load_checkpoint(tmp_path / "checkpoint").weights
+    assert all(torch.equal(served[name], average[name]) for name in served)
+    assert not all(torch.equal(served[name], final[name]) for name in served)
+
+
+def kill_at(monkeypatch, step):
+    """Makes the run die, as by a signal, after `step` steps."""
+    from activemimic_training.trainer import train as module
+
+    class Dying(module.TrainLog):
+        def add(self, metrics):
+            super().add(metrics)
+            if metrics.step == step:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "TrainLog", Dying)
+
+
+@pytest.mark.parametrize("step", [3, 8])
+def test_a_killed_run_started_again_gives_the_losses_and_weights_of_one_that_was_not(
+    dataset, tmp_path, uninterrupted, monkeypatch, step
+):
+    """Killed before its first checkpoint it starts anew; killed later it goes on from the checkpoint at step 5."""
+    with monkeypatch.context() as patch:
+        kill_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train(configured(dataset, tmp_path), QUIET)
+    assert len(losses(tmp_path)) == step
+    torch.manual_seed(123)  # nothing may depend on what the process drew before
+    train(configured(dataset, tmp_path), QUIET)
+    whole, _ = uninterrupted
+    assert losses(tmp_path) == losses(whole)
+    ours, theirs = (load_checkpoint(out / "checkpoint").weights for out in (tmp_path, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_finished_run_started_again_changes_nothing_and_tells_the_same(uninterrupted, dataset, monkeypatch):
+    out, summary = uninterrupted
+    monkeypatch.setattr(Dataset, "frames", lambda *_: pytest.fail("decoded again"))
+    assert train(configured(dataset, out), QUIET) == summary
+
+
+def test_a_folder_that_holds_another_run_is_refused_naming_the_difference(uninterrupted, dataset):
+    out, _ = uninterrupted
+    with pytest.raises(ResumeError, match=r"config.optimizer.lr \(now 0.1, then 0.001\)"):
+        train(configured(dataset, out, optimizer={"warmup_steps": 2, "lr": 0.1}), QUIET)
+
+
+def test_other_threads_or_memory_are_no_other_run(uninterrupted, dataset):
+    out, summary = uninterrupted
+    assert train(configured(dataset, out, threads=2, max_image_gb=1.0), QUIET) == summary
+
+
+def test_a_damaged_state_is_named(dataset, tmp_path):
+    train(configured(dataset, tmp_path, steps=1), QUIET)
+    weights = tmp_path / "checkpoints/last/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:50])
+    with pytest.raises(ResumeError, match="checkpoints/last: damaged"):
+        train(configured(dataset, tmp_path, steps=1), QUIET)
+
+
+def test_a_loss_that_becomes_nan_stops_the_run_and_leaves_the_last_checkpoint(dataset, tmp_path, monkeypatch):
+    real = FlowPolicy.loss
+    calls = []
+
+    def loss(*arguments):
+        calls.append(1)
+        return real(*arguments) * (float("nan") if len(calls) == 7 else 1)
+
+    monkeypatch.setattr(FlowPolicy, "loss", loss)
+    with pytest.raises(TrainingError, match=r"the loss became nan at step 7; the checkpoint before it is whole"):
+        train(configured(dataset, tmp_path), QUIET)
+    assert load_checkpoint(tmp_path / "checkpoint").training["steps_done"] == 5
+    assert len(losses(tmp_path)) == 6
+
+
+def test_a_run_may_use_some_of_the_cameras_in_an_order_of_its_own(dataset, tmp_path):
+    train(configured(dataset, tmp_path, steps=1, cameras=["right_wrist", "head"]), QUIET)
+    policy = load_policy(tmp_path / "checkpoint", threads=None)
+    assert policy.spec.cameras == ("right_wrist", "head")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"policy": {"execute_steps": 5}}, "execute_steps 5 exceeds horizon 4"),
+        ({"policy": {"gripper_slots": ["hand"]}}, "gripper_slots hand are not among"),
+        ({"model": {"image_px": 30}}, "image_px 30 must be a multiple of 16"),
+        ({"model": {"image_px": 32, "horizon": 8, "text_length": 4}}, "at most 3"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_dataset_is_refused_at_once(dataset, tmp_path, changes, complaint):
+    with pytest.raises(TrainConfigError, match=complaint):
+        train(configured(dataset, tmp_path, **changes), QUIET)
+
+
+def test_training_and_serving_give_the_network_the_same_numbers(uninterrupted, dataset):
+    out, _ = uninterrupted
+    rows, checkpoint = Dataset(dataset), load_checkpoint(out / "checkpoint")
+    data = load_training_data(rows, rows.cameras, 32, max_image_gb=1)
+    batches = Batches(
+        data, rows.tasks, checkpoint.tokenizer, checkpoint.spec, checkpoint.normalization, checkpoint.model, 1, 1, 0
+    )
+    trained = batches.at(0)
+    row = batches._row(0)
+    episode = next(e for e in rows.episodes if e.start <= row < e.stop)
+    raw = {camera: list(rows.frames(camera, episode.index))[row - episode.start][None] for camera in rows.cameras}
+    policy = load_policy(out / "checkpoint", threads=None)
+    served = policy._inputs(Sample(raw, rows.state[row][None].astype(np.float64)), episode.task)
+    for name in ("images", "image_mask", "text", "text_mask", "state"):
+        assert torch.allclose(getattr(trained.inputs, name), getattr(served, name), atol=1e-6), name
+
+
+def test_every_row_is_seen_once_an_epoch_and_a_step_is_the_same_whenever_it_is_asked_for(uninterrupted, dataset):
+    out, _ = uninterrupted
+    rows, checkpoint = Dataset(dataset), load_checkpoint(out / "checkpoint")
+    data = load_training_data(rows, (), 32, max_image_gb=1)
+
+    def batches(seed=0):
+        tokenizer = Tokenizer.from_instructions(rows.tasks)
+        return Batches(
+            data, rows.tasks, tokenizer, checkpoint.spec, checkpoint.normalization, checkpoint.model, 3, 2, seed
+        )
+
+    one, count = batches(), len(data.state)
+    seen = [one._row(draw) for draw in range(2 * count)]
+    assert sorted(seen[:count]) == sorted(seen[count:]) == list(range(count))
+    assert seen[:count] != seen[count:]
+    assert batches()._rows(5).tolist() == one._rows(5).tolist()
+    assert batches(seed=1)._rows(0).tolist() != one._rows(0).tolist()

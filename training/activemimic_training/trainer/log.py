@@ -1,0 +1,87 @@
+"""What a run tells while it runs: metrics.csv, TensorBoard and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+
+from activemimic_policy.atomic import write_text
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+TENSORBOARD_EVERY = 10
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One step; `step` counts from one."""
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+    frames_per_s: float
+
+
+class TrainLog:
+    """Context manager; a resumed run goes on in the same files, less what was logged after its checkpoint."""
+
+    def __init__(self, folder: Path, steps: int, done: int, console: Console) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # more than a second to import
+
+        path = folder / "metrics.csv"
+        kept = [metrics for metrics in read_metrics(path) if metrics.step <= done]
+        lines = [",".join(field.name for field in fields(StepMetrics)), *(_line(metrics) for metrics in kept)]
+        write_text(path, "\n".join(lines) + "\n")
+        self._file = path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+        self._recent: deque[StepMetrics] = deque(maxlen=50)
+        self._progress = Progress(
+            TextColumn("Training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} frames/s  left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._bar = self._progress.add_task("", total=steps, completed=done, loss=float("nan"), rate=0.0)
+
+    def __enter__(self) -> TrainLog:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        self._file.close()
+        self._board.close()
+
+    def add(self, metrics: StepMetrics) -> None:
+        self._file.write(_line(metrics) + "\n")
+        self._file.flush()
+        if metrics.step % TENSORBOARD_EVERY == 0:
+            for field in fields(StepMetrics)[1:]:
+                self._board.add_scalar(field.name, getattr(metrics, field.name), metrics.step)
+        self._recent.append(metrics)
+        count = len(self._recent)
+        loss = sum(m.loss for m in self._recent) / count
+        rate = count / sum(1 / m.frames_per_s for m in self._recent)
+        self._progress.update(self._bar, completed=metrics.step, loss=loss, rate=rate)
+
+
+def read_metrics(path: Path) -> list[StepMetrics]:
+    """The steps of a metrics.csv; none when there is no file. A last line cut by a death is left out."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    width = len(fields(StepMetrics))
+    return [StepMetrics(int(row[0]), *map(float, row[1:])) for row in rows if len(row) == width and all(row)]
+
+
+def _line(metrics: StepMetrics) -> str:
+    return ",".join(map(repr, astuple(metrics)))

@@ -1,0 +1,79 @@
+"""AdamW with warm-up and cosine, clipped gradients, and the moving average of the weights that is served."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from activemimic_policy.model.flow_policy import FlowPolicy
+from torch import Tensor
+
+from activemimic_training.trainer.config import OptimizerSection
+
+
+def learning_rate(step: int, steps: int, settings: OptimizerSection) -> float:
+    """The rate of a step, from zero: linear up over warmup_steps, then a cosine down to final_lr_share at the end."""
+    if step < settings.warmup_steps:
+        return settings.lr * (step + 1) / settings.warmup_steps
+    share = (step - settings.warmup_steps) / max(1, steps - settings.warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+    return settings.lr * (settings.final_lr_share + (1 - settings.final_lr_share) * cosine)
+
+
+def ema_share(step: int, decay: float) -> float:
+    """How much of the new weights enters the average at a step, from zero: much at first, 1 - decay later."""
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+class Optimisation:
+    """A model under training: its weights, their moving average and AdamW's moments, advanced one step at a time."""
+
+    def __init__(self, model: FlowPolicy, settings: OptimizerSection, steps: int, ema_decay: float) -> None:
+        self.model = model
+        self._settings, self._steps, self._ema_decay = settings, steps, ema_decay
+        self._names, self._parameters = zip(*model.named_parameters(), strict=True)
+        self._ema = [parameter.detach().clone() for parameter in self._parameters]
+        self._adam = torch.optim.AdamW(
+            self._parameters,
+            lr=settings.lr,
+            betas=(settings.beta1, settings.beta2),
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+
+    def advance(self, step: int) -> tuple[float, float]:
+        """Applies the gradients of a step, from zero; returns learning rate and gradient norm before clipping."""
+        lr = learning_rate(step, self._steps, self._settings)
+        for group in self._adam.param_groups:
+            group["lr"] = lr
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm))
+        if math.isfinite(norm):
+            self._adam.step()
+            torch._foreach_lerp_(self._ema, list(self._parameters), ema_share(step, self._ema_decay))
+        self._adam.zero_grad()
+        return lr, norm
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The weights to serve, by parameter name."""
+        return dict(zip(self._names, self._ema, strict=True))
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """All that changes during training, as named tensors in three groups."""
+        moments: dict[str, Tensor] = {}
+        for name, parameter in zip(self._names, self._parameters, strict=True):
+            for key, tensor in self._adam.state[parameter].items():
+                moments[f"{name}:{key}"] = tensor
+        weights = {name: p.detach() for name, p in zip(self._names, self._parameters, strict=True)}
+        return {"model": weights, "ema": self.averaged_weights(), "optimizer": moments}
+
+    def restore(self, state: dict[str, dict[str, Tensor]]) -> None:
+        """Takes over a former `state()`. Raises KeyError or RuntimeError when it is another model's."""
+        with torch.no_grad():
+            for name, parameter, average in zip(self._names, self._parameters, self._ema, strict=True):
+                parameter.copy_(state["model"][name])
+                average.copy_(state["ema"][name])
+                moments = {"step": state["optimizer"][f"{name}:step"].clone()}
+                for key in ("exp_avg", "exp_avg_sq"):
+                    # AdamW's fused kernel walks raw memory: the moments must lie as their parameter does.
+                    moments[key] = torch.zeros_like(parameter).copy_(state["optimizer"][f"{name}:{key}"])
+                self._adam.state[parameter] = moments
