@@ -12,8 +12,8 @@ import pytest
 from activemimic_description.codec import decode_slots, stamp_ns
 from activemimic_description.contract import CONTRACTS_FOLDER, load_contract, parse_contract
 from activemimic_training.bags import EpisodeReader
-from activemimic_training.dataset import Dataset, DatasetError, build, build_dataset, stage
-from conftest import COMMAND_DELAY_NS, FPS, MS, frame_stamp_ns, image_number, joints
+from activemimic_training.dataset import Dataset, DatasetError, build, build_dataset, stage, video
+from conftest import COMMAND_DELAY_NS, FPS, MS, frame_stamp_ns, image_number, joints, numbered_image
 
 CLEAR_OF_STAMPS_NS = 5 * MS
 
@@ -96,6 +96,23 @@ def test_the_same_bags_give_the_same_bytes_with_any_number_of_workers(
 ) -> None:
     build_dataset([episodes[0].parent], tmp_path / "again", FPS, workers=2)
     assert digests(tmp_path / "again") == digests(built)
+
+
+def test_a_video_has_the_same_bytes_with_and_without_the_processors_vector_instructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [numbered_image(number, 224, 224) for number in range(20)]
+
+    def encoded(parameters: str) -> bytes:
+        monkeypatch.setitem(video._OPTIONS, "x264-params", parameters)
+        writer = video.VideoWriter(tmp_path / "video.mp4", FPS, 224, 224)
+        for frame in frames:
+            writer.add(frame)
+        writer.close()
+        return (tmp_path / "video.mp4").read_bytes()
+
+    shipped = video._OPTIONS["x264-params"]
+    assert encoded(shipped) == encoded(f"{shipped}:asm=0")
 
 
 def test_a_truncated_bag_is_named_and_the_others_are_converted(episodes: list[Path], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.stats import image_histogram
 from activemimic_training.dataset.video import VideoWriter
 
-_VERSION = 1  # of the staging files; a change makes older ones be converted anew
+_VERSION = 2  # of the staging files; a change makes older ones be converted anew
 _HISTOGRAM_EVERY = 10  # frames: image statistics need no more
 
 

@@ -16,8 +16,9 @@ from activemimic_training.dataset.errors import DatasetError
 
 CODEC = "h264"
 PIXEL_FORMAT = "yuv420p"
-# Short groups without B-frames keep random reads cheap; one thread keeps the bytes the same on every machine.
-_OPTIONS = {"preset": "veryfast", "crf": "20", "bf": "0", "g": "5"}
+# Short groups without B-frames keep random reads cheap. The same frames give the same bytes on every processor: one
+# thread, no macroblock tree (its reciprocals are the processor's own approximation) and only exact assembly.
+_OPTIONS = {"preset": "veryfast", "crf": "20", "bf": "0", "g": "5", "x264-params": "cpu-independent=1:mbtree=0"}
 
 
 class VideoWriter:
@@ -37,7 +38,6 @@ class VideoWriter:
         self._frames = 0
 
     def add(self, image: np.ndarray) -> None:
-        # OpenCV's conversion is exact integer arithmetic; the encoder's own scaler is not bound to be the same twice.
         planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
         frame = av.VideoFrame.from_ndarray(planes, format=PIXEL_FORMAT)
         frame.pts = self._frames
