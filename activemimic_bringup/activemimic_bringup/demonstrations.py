@@ -37,7 +37,7 @@ class DemonstrationPlan:
         camera_hz: how often the cameras are stored; the contract's own rate if None. Rendering is most of the work.
         late_starts: the share of episodes that begin in the midst of the motion, at some moment before
             `latest_start_s`: what every episode begins with, seen in a few of them, is enough to learn it.
-        slips: how often a second, on average, the hand slips: one step of the right arm that no policy
+        slips: how often a second, on average, the hand slips: one step of the working arms that no policy
             shall imitate. Its rows are masked, what follows shows how to recover.
     """
 
@@ -97,7 +97,6 @@ def _generate_one(
     folder: Path,
     seed: int,
 ) -> Demonstration:
-    task = robot.simulation.task
     robot.reset(seed)
     expert = make_expert(robot.simulation, seed)
     rng = np.random.default_rng([seed, 11])
@@ -110,7 +109,7 @@ def _generate_one(
         for _ in range(steps):
             robot.tick()
     frames = robot.rate_hz // (plan.camera_hz or robot.rate_hz)
-    with EpisodeWriter(folder, contract, task=plan.task, instruction=task.instruction, seed=seed) as writer:
+    with EpisodeWriter(folder, contract, task=plan.task, instruction=robot.simulation.instruction, seed=seed) as writer:
         episode = _Episode(writer, contract)
         while True:
             if robot.index % steps == 0:
@@ -169,7 +168,8 @@ class _Slips:
         # The row before this step already sees the first command towards the slip.
         self.masked_ns.append([stamp_ns - _STEP_NS, stamp_ns + _STEP_NS - 1])
         robot = expert.simulation.robot
-        arms = np.array([slot.name.startswith("right_arm") for slot in robot.slots])
+        prefixes = tuple(f"{side}_arm" for side in expert.arms)
+        arms = np.array([slot.name.startswith(prefixes) for slot in robot.slots])
         slip = self._rng.normal(0.0, self._spread_rad, len(robot.slots)) * arms
         return np.clip(target + slip, robot.lower, robot.upper)
 

@@ -162,6 +162,6 @@ class _PolicyMover:
             if name in self._without:
                 images[name] = np.zeros_like(images[name])
         state = self._robot.simulation.measured()
-        instruction = self._robot.simulation.task.instruction
+        instruction = self._robot.simulation.instruction
         noise = self._random.standard_normal(self._noise_shape)
         return Chunk(stamp_ns, self._step_ns, self._policy.infer(images, state, instruction, noise))

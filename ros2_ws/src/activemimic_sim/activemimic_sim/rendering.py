@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
+
+from activemimic_sim.variations import Variation
 
 _PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
 
@@ -21,9 +23,13 @@ class CameraRenderer:
     An OpenGL context belongs to one thread: make, use and close the renderer there. Usable as a context manager.
     """
 
-    def __init__(self, model: mujoco.MjModel, sizes: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(
+        self, model: mujoco.MjModel, sizes: Mapping[str, tuple[int, int]], variations: Sequence[Variation] = ()
+    ) -> None:
         """Args: sizes: (height, width) in pixels of every camera to render."""
+        self._model = model
         self._sizes = dict(sizes)
+        self._variations = variations
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         for height, width in set(self._sizes.values()):
             try:
@@ -44,15 +50,19 @@ class CameraRenderer:
 
     def render(self, data: mujoco.MjData) -> dict[str, np.ndarray]:
         """An (H, W, 3) uint8 RGB image by camera name."""
+        for variation in self._variations:
+            variation.light(self._model, data.time)
         images = {}
         for camera, size in self._sizes.items():
             renderer = self._renderers[size]
             renderer.update_scene(data, camera)
             images[camera] = renderer.render()
+            for variation in self._variations:
+                images[camera] = variation.image(camera, images[camera])
         return images
 
-    def visible_pixels(self, data: mujoco.MjData, camera: str, geom: int) -> int:
-        """How many pixels of the camera's image show a geom."""
+    def visible_pixels(self, data: mujoco.MjData, camera: str, body: str) -> int:
+        """How many pixels of the camera's image show a body."""
         renderer = self._renderers[self._sizes[camera]]
         renderer.enable_segmentation_rendering()
         try:
@@ -60,8 +70,8 @@ class CameraRenderer:
             segments = renderer.render()
         finally:
             renderer.disable_segmentation_rendering()
-        is_geom = segments[..., 1] == mujoco.mjtObj.mjOBJ_GEOM
-        return int(np.count_nonzero(is_geom & (segments[..., 0] == geom)))
+        shown = segments[..., 0][segments[..., 1] == mujoco.mjtObj.mjOBJ_GEOM]
+        return int(np.count_nonzero(self._model.geom_bodyid[shown] == self._model.body(body).id))
 
     def close(self) -> None:
         for renderer in self._renderers.values():

@@ -163,7 +163,7 @@ class SimNode(Node):
         values = {
             "task": self._simulation.task.name,
             "seed": self._simulation.seed,
-            "instruction": self._simulation.task.instruction,
+            "instruction": self._simulation.instruction,
             "time_s": f"{self._simulation.time_s:.3f}",
             "success": str(status.success).lower(),
             "stage": status.stage,

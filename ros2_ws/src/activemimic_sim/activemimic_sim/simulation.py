@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -11,6 +11,7 @@ from activemimic_description.robot import Robot
 
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.tasks.task import Task, TaskStatus
+from activemimic_sim.variations import make_variations
 
 # Plain boxes for a room: on a software renderer a textured floor and a sky cost as much as everything else together.
 _SCENE = """
@@ -23,6 +24,7 @@ _SCENE = """
     <quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="2"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.25 0.25 0.25" specular="0 0 0"/>
   </visual>
+  <asset>{assets}</asset>
   <worldbody>
     <light name="key" pos="0.2 -0.8 2.6" dir="0.15 0.35 -1" diffuse="0.5 0.5 0.5" specular="0.1 0.1 0.1"
            castshadow="false"/>
@@ -43,10 +45,14 @@ class Simulation:
     Physics runs at 500 Hz. `model` and `data` are MuJoCo's own, for experts and tests.
     """
 
-    def __init__(self, robot: Robot, task: Task) -> None:
+    def __init__(self, robot: Robot, task: Task, variations: Sequence[str] = ()) -> None:
+        """Raises ValueError for a variation that there is not or that the task has no use for."""
         self.robot = robot
         self.task = task
-        scene = _SCENE.format(task=task.name, bodies=task.bodies())
+        self.variations = make_variations(variations, task)
+        bodies = [task.bodies(), *(variation.bodies(task) for variation in self.variations)]
+        assets = [variation.assets() for variation in self.variations]
+        scene = _SCENE.format(task=task.name, bodies="".join(bodies), assets="".join(assets))
         self.model = mujoco.MjModel.from_xml_string(scene, {"robot.xml": robot_mjcf(robot).encode()})
         self.data = mujoco.MjData(self.model)
         joints = [self.model.joint(slot.joint) for slot in robot.slots]
@@ -56,24 +62,30 @@ class Simulation:
         self._offset = np.array([slot.joint_at_0 for slot in robot.slots])
         self._scale = np.array([slot.joint_at_1 - slot.joint_at_0 for slot in robot.slots])
         self._physics_steps = 0
-        self._start_time_s = 0.0
         self.seed = -1
+        self.instruction = task.instructions[0]
+        self._looks = _looks(self.model)
 
     @property
     def time_s(self) -> float:
         """Simulated seconds since the last reset."""
         return self._physics_steps * self.model.opt.timestep
 
-    def reset(self, seed: int) -> None:
-        """Place robot and objects as the task samples them for a seed; the robot stands still."""
+    def reset(self, seed: int, cell: int | None = None) -> None:
+        """Place robot and objects as the task samples them for a seed and cell; the robot stands still.
+
+        Raises ValueError for a cell that the task does not have.
+        """
+        layout = self.task.sample(seed, self.robot, cell)
         mujoco.mj_resetData(self.model, self.data)
         self.seed = seed
-        layout = self.task.sample(seed, self.robot)
+        self._vary(seed)
         for name, position in self.robot.joint_positions(layout.start).items():
             self.data.qpos[self.model.joint(name).qposadr[0]] = position
         for name, pose in layout.objects.items():
             address = self.model.joint(name).qposadr[0]
             self.data.qpos[address : address + 7] = pose
+            self.data.qpos[address : address + 3] += self.task.shift_m
         self.command(layout.start)
         mujoco.mj_forward(self.model, self.data)
         self._physics_steps = 0
@@ -114,4 +126,34 @@ class Simulation:
 
     def cameras(self, sizes: Mapping[str, tuple[int, int]]) -> CameraRenderer:
         """A renderer of the robot's cameras; `sizes` gives (height, width) by camera name."""
-        return CameraRenderer(self.model, sizes)
+        return CameraRenderer(self.model, sizes, self.variations)
+
+    def _vary(self, seed: int) -> None:
+        """Let the variations change the scene of a trial, from the scene as it was made."""
+        for array, made in self._looks:
+            array[:] = made
+        draws = [np.random.default_rng([*variation.name.encode(), seed]) for variation in self.variations]
+        drawn = list(zip(self.variations, draws, strict=True))
+        self.task.shift_m[:] = sum((variation.shift_m(rng) for variation, rng in drawn), np.zeros(3))
+        for body in self.task.furniture:
+            self.model.body(body).pos[:] += self.task.shift_m
+        self.instruction = self.task.instructions[0]
+        for variation, rng in drawn:
+            variation.prepare(self.model, self.task, rng)
+            self.instruction = variation.instruction(self.task, rng) or self.instruction
+
+
+def _looks(model: mujoco.MjModel) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The model's arrays that variations may change, each with what it holds now."""
+    arrays = [
+        model.body_pos,
+        model.body_quat,
+        model.geom_rgba,
+        model.geom_matid,
+        model.light_pos,
+        model.light_dir,
+        model.light_diffuse,
+        model.vis.headlight.ambient,
+        model.vis.headlight.diffuse,
+    ]
+    return [(array, array.copy()) for array in arrays]

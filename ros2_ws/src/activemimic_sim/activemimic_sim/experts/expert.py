@@ -9,10 +9,17 @@ import numpy as np
 from activemimic_sim.simulation import Simulation
 
 STEP_S = 0.1  # an expert decides ten times a second, as the policies that learn from it
+_GAZE_RAD_S = 0.6
 
 
 class Expert(ABC):
-    """A teleoperator in software. It decides from the present state alone, so it recovers from whatever happens."""
+    """A teleoperator in software. It decides from the present state alone, so it recovers from whatever happens.
+
+    Attributes:
+        arms: "left", "right" or both: which arms it works with in this trial.
+    """
+
+    arms: tuple[str, ...]
 
     def __init__(self, simulation: Simulation, seed: int) -> None:
         self.simulation = simulation
@@ -22,3 +29,12 @@ class Expert(ABC):
     @abstractmethod
     def act(self) -> np.ndarray:
         """(S,) where the robot shall be `STEP_S` from now, in slot units."""
+
+    def look_at(self, target: np.ndarray, command: np.ndarray) -> None:
+        """Turn the head in `command` (S,) one step towards a point (3,) in the world."""
+        camera = self.simulation.data.camera("head")
+        right, up, back = camera.xmat.reshape(3, 3).T @ (target - camera.xpos)
+        most = _GAZE_RAD_S * STEP_S * self.pace
+        head = self.simulation.robot.slot_index
+        command[head["head_yaw"]] -= np.clip(0.5 * np.arctan2(right, -back), -most, most)
+        command[head["head_pitch"]] -= np.clip(0.5 * np.arctan2(up, -back), -most, most)

@@ -6,7 +6,8 @@ import mujoco
 import numpy as np
 from activemimic_description.robot import Robot
 
-from activemimic_sim.tasks.task import Layout, Task, TaskStatus
+from activemimic_sim.tasks.contacts import holds, tilt_rad
+from activemimic_sim.tasks.task import Layout, Task, in_grid, jittered, standing
 
 TABLE_HEIGHT_M = 0.80
 CUBE_SIDE_M = 0.05
@@ -16,7 +17,7 @@ REGION_CENTER_XY_M = (0.68, -0.20)  # of the 20 x 20 cm in which the cube starts
 REGION_SIDE_M = 0.20
 CUBE_YAW_RAD = 0.3
 LIFTED_M = 0.10
-LIFTED_FOR_S = 0.5
+TOPPLED_RAD = np.deg2rad(30.0)
 
 # Crouched behind the obstacle, the right hand before the chest, the left one hanging at the side.
 _START = {
@@ -42,13 +43,18 @@ _JITTER = {
 
 class Reaching(Task):
     name = "reaching"
-    instruction = "lean over the obstacle and pick up the red cube"
+    instructions = (
+        "lean over the obstacle and pick up the red cube",
+        "reach behind the blue block and lift the red cube",
+        "pick up the cube that the obstacle hides",
+    )
     stages = ("start", "reached", "grasped", "lifted")
+    point_stages = ("lifted",)
+    cells = 9  # 3 x 3 of the region
+    target = "cube"
+    furniture = ("table",)
+    distractor_spots = ((0.62, 0.30, TABLE_HEIGHT_M), (0.80, 0.12, TABLE_HEIGHT_M), (0.85, 0.42, TABLE_HEIGHT_M))
     time_limit_s = 22.0
-
-    def __init__(self) -> None:
-        self._stage = 0
-        self._lifted_since_s: float | None = None
 
     def bodies(self) -> str:
         half = CUBE_SIDE_M / 2
@@ -72,48 +78,19 @@ class Reaching(Task):
             solref="0.006 1" rgba="0.85 0.12 0.10 1"/>
     </body>"""
 
-    def sample(self, seed: int, robot: Robot) -> Layout:
-        rng = np.random.default_rng([2, seed])
-        xy = np.array(REGION_CENTER_XY_M) + rng.uniform(-0.5, 0.5, 2) * REGION_SIDE_M
-        yaw = rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)
-        cube = np.array([*xy, TABLE_HEIGHT_M + CUBE_SIDE_M / 2, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
-        obstacle = np.array([*OBSTACLE_XY_M, TABLE_HEIGHT_M + OBSTACLE_SIZE_M[2] / 2, 1.0, 0.0, 0.0, 0.0])
-        start = np.array([_START[slot.name] for slot in robot.slots])
-        spread = [next(most for part, most in _JITTER.items() if slot.name.startswith(part)) for slot in robot.slots]
-        start += rng.uniform(-1.0, 1.0, len(start)) * spread
-        return Layout(np.clip(start, robot.lower, robot.upper), {"cube": cube, "obstacle": obstacle})
+    def place(self, rng: np.random.Generator, cell: int, robot: Robot) -> Layout:
+        xy = np.array(REGION_CENTER_XY_M) + in_grid(rng, cell, 3, 3) * REGION_SIDE_M
+        yaw_rad = rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)
+        cube = standing(np.array([*xy, TABLE_HEIGHT_M + CUBE_SIDE_M / 2]), yaw_rad)
+        obstacle = standing(np.array([*OBSTACLE_XY_M, TABLE_HEIGHT_M + OBSTACLE_SIZE_M[2] / 2]))
+        return Layout(jittered(rng, robot, _START, _JITTER), {"cube": cube, "obstacle": obstacle})
 
-    def begin(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
-        self._stage = 0
-        self._lifted_since_s = None
-
-    def status(self, model: mujoco.MjModel, data: mujoco.MjData, time_s: float) -> TaskStatus:
+    def stages_met(self, model: mujoco.MjModel, data: mujoco.MjData) -> tuple[bool, ...]:
         cube = data.body("cube").xpos
         hand = data.body("gripper_r_center_link").xpos
-        height = cube[2] - CUBE_SIDE_M / 2 - TABLE_HEIGHT_M
+        height = cube[2] - CUBE_SIDE_M / 2 - TABLE_HEIGHT_M - self.shift_m[2]
         held = holds(model, data, "gripper_r", "cube")
-        reached = [True, bool(np.linalg.norm(cube - hand) < 0.04), held, held and height > LIFTED_M]
-        self._stage = max(self._stage, max(index for index, done in enumerate(reached) if done))
-        if not reached[3]:
-            self._lifted_since_s = None
-        elif self._lifted_since_s is None:
-            self._lifted_since_s = time_s
-        lasting = self._lifted_since_s is not None and time_s - self._lifted_since_s >= LIFTED_FOR_S
-        failure = ""
-        if data.body("obstacle").xmat[8] < np.cos(np.deg2rad(30)):
-            failure = "the obstacle was toppled"
-        elif time_s > self.time_limit_s:
-            failure = f"not done within {self.time_limit_s:g} s"
-        return TaskStatus(lasting and not failure, self.stages[self._stage], failure)
+        return bool(np.linalg.norm(cube - hand) < 0.04), held, held and height > LIFTED_M
 
-
-def holds(model: mujoco.MjModel, data: mujoco.MjData, gripper: str, body: str) -> bool:
-    """Whether both fingers of a gripper touch a body."""
-    target = model.body(body).id
-    fingers = {model.body(f"{gripper}_outer_link").id, model.body(f"{gripper}_inner_link").id}
-    touching = set()
-    for contact in data.contact:
-        bodies = {int(model.geom_bodyid[geom]) for geom in contact.geom}
-        if target in bodies:
-            touching |= bodies & fingers
-    return touching == fingers
+    def ruined(self, model: mujoco.MjModel, data: mujoco.MjData) -> str:
+        return "the obstacle was toppled" if tilt_rad(data, "obstacle") > TOPPLED_RAD else ""
