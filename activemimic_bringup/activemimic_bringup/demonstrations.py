@@ -22,6 +22,7 @@ from activemimic_sim.tasks import make_task
 from activemimic_training.bags import EpisodeWriter
 from activemimic_training.bags.episode import Outcome
 
+from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
 from activemimic_bringup.lockstep import LockstepRobot, Tick
 from activemimic_bringup.parallel import by_batches
 
@@ -29,11 +30,16 @@ _STEP_NS = round(STEP_S * 1e9)
 _JPEG_QUALITY = 90
 
 
+class HeldOutSeedError(ValueError):
+    """A scene that policies are evaluated on and therefore never learn from."""
+
+
 @dataclass(frozen=True)
 class DemonstrationPlan:
     """What is generated.
 
     Attributes:
+        variations: how the scenes differ from the task's own look.
         camera_hz: how often the cameras are stored; the contract's own rate if None. Rendering is most of the work.
         late_starts: the share of episodes that begin in the midst of the motion, at some moment before
             `latest_start_s`: what every episode begins with, seen in a few of them, is enough to learn it.
@@ -43,6 +49,7 @@ class DemonstrationPlan:
 
     task: str
     contract: str = "g1_sim"
+    variations: tuple[str, ...] = ()
     camera_hz: int | None = None
     late_starts: float = 0.75
     latest_start_s: float = 5.0
@@ -68,7 +75,17 @@ def generate(
     """One episode a seed in `out/<task>_<seed>`; those that are there already are not made again.
 
     Failed episodes are kept, with their outcome. What a killed run left half written is removed.
+
+    Raises:
+        SceneError: there is no such task or variation.
+        HeldOutSeedError: a seed belongs to the published trial plans.
     """
+    held_out = [seed for seed in seeds if seed >= FIRST_HELD_OUT_SEED]
+    if held_out:
+        raise HeldOutSeedError(
+            f"seed {held_out[0]}: expected seeds below {FIRST_HELD_OUT_SEED}; those from there on are for evaluation"
+        )
+    Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.task), plan.variations)
     out.mkdir(parents=True, exist_ok=True)
     for unfinished in out.glob("*.recording"):
         shutil.rmtree(unfinished)
@@ -82,7 +99,9 @@ def generate(
 
 def _generate_share(plan: DemonstrationPlan, out: Path, seeds: list[int]) -> Iterator[Demonstration]:
     contract = load_contract(plan.contract)
-    robot = LockstepRobot(Simulation(load_robot(contract.robot), make_task(plan.task)), round(contract.rate_hz))
+    robot = LockstepRobot(
+        Simulation(load_robot(contract.robot), make_task(plan.task), plan.variations), round(contract.rate_hz)
+    )
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
         for seed in seeds:

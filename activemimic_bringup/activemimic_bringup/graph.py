@@ -14,7 +14,7 @@ from pathlib import Path
 from activemimic_bringup.nodes.parameters import Value
 
 FASTDDS_PROFILE = Path(__file__).parent / "config" / "fastdds.xml"
-TASKS = ("reaching",)
+TASKS = ("restocking", "reaching", "finding", "pouring")
 
 
 class GraphError(ValueError):
@@ -102,6 +102,7 @@ _CHECKPOINT = Argument("checkpoint", "", "folder of a checkpoint; empty: no poli
 _INSTRUCTION = Argument("instruction", "", "what the robot shall do; empty: the checkpoint's own, if it knows just one")
 _TASK = Argument("task", "reaching", "task of the simulator and the episodes", TASKS)
 _SEED = Argument("seed", 0, "seed of the scene")
+_VARIATIONS = Argument("variations", "", "variations of the scene, separated by commas; empty: none")
 _RATE = Argument("rate_hz", 30.0, "rate of the commands to the robot, in Hz (30 to 200)")
 _THREADS = Argument("threads", 1, "CPU threads of the policy")
 _DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N")
@@ -133,7 +134,7 @@ def _record_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
 
 def _evaluate_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
     # The evaluator sets the seed and enables the controller for each trial.
-    quiet = {**a, "seed": a["first_seed"], "enabled": False}
+    quiet = {**a, "seed": 0, "enabled": False}
     nodes = [_sim(quiet), _controller(quiet)]
     if a["mode"] == "policy":
         nodes.append(_policy(quiet))
@@ -148,7 +149,7 @@ def _sim(a: Mapping[str, Value]) -> NodeSpec:
         package="activemimic_sim",
         executable="sim_node",
         module="activemimic_sim.sim_node",
-        parameters=_pick(a, "contract", "task", "seed"),
+        parameters=_pick(a, "contract", "task", "seed", "variations"),
         remappings=_remappings(a),
         environment={"LP_NUM_THREADS": "1"},  # Mesa's rasteriser shall not fight with the policy for cores
     )
@@ -173,7 +174,9 @@ def _recorder(a: Mapping[str, Value]) -> NodeSpec:
 
 
 def _evaluator(a: Mapping[str, Value]) -> NodeSpec:
-    own = _pick(a, "contract", "mode", "checkpoint", "task", "trials", "first_seed", "time_limit_s")
+    own = _pick(
+        a, "contract", "mode", "checkpoint", "task", "plan", "trials", "first_seed", "variations", "time_limit_s"
+    )
     return _own("evaluator", a, {**own, "out": a["results"], "record": bool(a["episodes"])})
 
 
@@ -212,6 +215,7 @@ GRAPHS = {
                 _CONTRACT,
                 _TASK,
                 _SEED,
+                _VARIATIONS,
                 _CHECKPOINT,
                 _INSTRUCTION,
                 _DEVICE,
@@ -246,6 +250,7 @@ GRAPHS = {
                 Argument("sim", False, "also start the simulated G1"),
                 _TASK,
                 _SEED,
+                _VARIATIONS,
                 _INSTRUCTION,
                 Argument("out", "out/episodes", "folder of the recorded episodes"),
                 _RATE,
@@ -271,9 +276,11 @@ GRAPHS = {
                 _DEVICE,
                 _THREADS,
                 _RATE,
-                Argument("trials", 5, "number of trials"),
-                Argument("first_seed", 0, "seed of the first trial; the others follow by one"),
-                Argument("time_limit_s", 25.0, "a trial without success ends after this time, in s"),
+                Argument("plan", "", "file of the trial plan; empty: the one published for the task"),
+                Argument("trials", 0, "number of trials; 0: the whole plan"),
+                Argument("first_seed", -1, "seed of the first trial, the others follow; -1: the trial plan"),
+                _VARIATIONS,
+                Argument("time_limit_s", 0.0, "a trial without success ends after this time, in s; 0: the task's own"),
                 Argument("results", "out/evaluation", "folder of results.json"),
                 Argument("episodes", "", "folder of recorded episodes; empty: nothing is recorded"),
                 _DIAGNOSTICS,

@@ -40,9 +40,9 @@ class LockstepRobot:
         self.controller = Controller(simulation.robot, config)
         self._index = 0
 
-    def reset(self, seed: int) -> None:
-        """Place everything as the task samples it for the seed; the controller starts from that posture."""
-        self.simulation.reset(seed)
+    def reset(self, seed: int, cell: int | None = None) -> None:
+        """Place everything as the task samples it for seed and cell; the controller starts from that posture."""
+        self.simulation.reset(seed, cell)
         self.controller = Controller(self.simulation.robot, self.controller.config)
         self._index = 0
         self.controller.enable(self.stamp_ns)

@@ -1,4 +1,4 @@
-"""Commands about policies: `train`, `eval` and `policy inspect`."""
+"""Commands about policies: `train`, `eval`, `compare` and `policy inspect`."""
 
 from __future__ import annotations
 
@@ -36,40 +36,63 @@ def train(
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="The checkpoint's folder; empty: the task's expert.")] = "",
-    task: Annotated[str, typer.Option(help="Task of the simulator.")] = "reaching",
-    trials: Annotated[int, typer.Option(min=1, help="Number of trials, one a seed.")] = 10,
-    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first trial; the others follow.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of results.json; trials in it are kept.")] = Path("out/evaluation"),
+    task: Annotated[str, typer.Option(help="Restocking, reaching, finding or pouring.")] = "reaching",
+    policy: Annotated[
+        str, typer.Option(help="A checkpoint's folder, expert, hold, random or replay:EPISODE.")
+    ] = "expert",
+    trials: Annotated[int | None, typer.Option(min=1, help="The plan's first trials; default: all.")] = None,
+    variation: Annotated[list[str] | None, typer.Option(help="A variation of the scene; may be repeated.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="Trial plan; default: the one published for the task.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of results and report; default: out/evaluation/TASK_POLICY.")
+    ] = None,
     contract: Annotated[str, typer.Option(help="Robot contract: a name or a YAML file.")] = "g1_sim",
-    time_limit_s: Annotated[float | None, typer.Option(help="Longest trial; default: the task's own.")] = None,
-    black: Annotated[list[str] | None, typer.Option(help="A camera that the policy sees black.")] = None,
+    time_limit_s: Annotated[float | None, typer.Option(min=0.1, help="Longest trial; default: the task's own.")] = None,
+    video: Annotated[bool, typer.Option(help="Keep a video of every trial.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes, in lock-step.")] = 2,
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="In real time, through the nodes, instead of in lock-step.")
     ] = False,
 ) -> None:
-    """Try a policy in the simulator: in lock-step (fast, repeatable), or in real time through the nodes."""
-    if through_ros:
-        if black:
-            raise UsageProblem("--black works in lock-step only")
-        _evaluate_through_ros(checkpoint, task, trials, first_seed, out, contract, time_limit_s)
-        return
-    from rich.console import Console
+    """Try a policy on a task's published trials: in lock-step (fast, repeatable), or in real time through the nodes.
 
-    from activemimic_bringup.evaluation.lockstep import LockstepPlan
-    from activemimic_bringup.evaluation.lockstep import evaluate as run
+    Trials that the folder holds are kept, so that a killed evaluation goes on. The result is OUT/report.html.
+    """
+    folder = out or Path("out/evaluation") / f"{task}_{Path(policy).name}"
+    if through_ros:
+        _evaluate_through_ros(task, policy, trials, variation or [], plan, folder, contract, time_limit_s)
+    else:
+        _evaluate_in_lockstep(
+            task, policy, trials, tuple(variation or ()), plan, folder, contract, time_limit_s, video, workers
+        )
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of one evaluation.")],
+    second: Annotated[Path, typer.Argument(help="Folder of the other, on the same trials.")],
+) -> None:
+    """Compare two policies trial by trial, with an exact McNemar test."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from activemimic_bringup.evaluation.compare import compare as run
+    from activemimic_bringup.evaluation.results import read_results
     from activemimic_bringup.evaluation.statistics import success_text
 
+    results = [read_results(folder / "results.json") for folder in (first, second)]
+    outcome = run(*results)
     console = Console(highlight=False)
-    plan = LockstepPlan(task, contract, checkpoint or None, tuple(black or ()), time_limit_s)
-
-    def progress(trial: Any) -> None:
-        console.print(f"seed {trial.seed}: {'success' if trial.success else 'no success'} after {trial.time_s:.1f} s")
-
-    seeds = range(first_seed, first_seed + trials)
-    done = run(plan, seeds, out / "results.json", workers, progress)
-    console.print(f"{success_text(sum(trial.success for trial in done), len(done))}; {out / 'results.json'}")
+    table = Table("", str(first), str(second))
+    alone = (outcome.only_first, outcome.only_second)
+    table.add_row("success", *(success_text(outcome.both + only, outcome.trials) for only in alone))
+    table.add_row("points", str(outcome.points_first), str(outcome.points_second))
+    table.add_row("succeeded alone", *map(str, alone))
+    console.print(table)
+    verdict = "different" if outcome.different else "not shown to be different"
+    console.print(
+        f"{outcome.trials} paired trials: both {outcome.both}, neither {outcome.neither}; "
+        f"exact McNemar p = {outcome.p:.3g}: {verdict} at the 5 % level"
+    )
 
 
 @policy_app.command()
@@ -95,29 +118,85 @@ def inspect(
     console.print(table)
 
 
-def _evaluate_through_ros(
-    checkpoint: str,
+def _evaluate_in_lockstep(
     task: str,
-    trials: int,
-    first_seed: int,
+    policy: str,
+    trials: int | None,
+    variations: tuple[str, ...],
+    plan: Path | None,
+    out: Path,
+    contract: str,
+    time_limit_s: float | None,
+    video: bool,
+    workers: int,
+) -> None:
+    from activemimic_sim.tasks import make_task
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from activemimic_bringup.evaluation.lockstep import LockstepPlan
+    from activemimic_bringup.evaluation.lockstep import evaluate as run
+    from activemimic_bringup.evaluation.plan import load_plan, published_plan
+    from activemimic_bringup.evaluation.report import write_report
+    from activemimic_bringup.evaluation.statistics import success_text
+
+    make_task(task)
+    chosen = (load_plan(plan, task) if plan else published_plan(task)).first(trials)
+    console = Console(highlight=False)
+    columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        shown = bar.add_task("trials", total=len(chosen.trials))
+
+        def progress(trial: Any) -> None:
+            bar.advance(shown)
+            outcome = "success" if trial.success else trial.failure
+            bar.console.print(f"trial {trial.number}: {outcome} after {trial.time_s:.1f} s ({trial.stage})")
+
+        done = run(LockstepPlan(chosen, policy, contract, variations, time_limit_s, video), out, workers, progress)
+        bar.update(shown, completed=len(done))
+    page = write_report(out)
+    console.print(f"{success_text(sum(trial.success for trial in done), len(done))}; {page}")
+
+
+def _evaluate_through_ros(
+    task: str,
+    policy: str,
+    trials: int | None,
+    variations: list[str],
+    plan: Path | None,
     out: Path,
     contract: str,
     time_limit_s: float | None,
 ) -> None:
-    from activemimic_bringup.cli.robot import run_graph
+    from activemimic_bringup.cli.robot import require_ros, run_graph
 
+    require_ros()
+    if policy in ("hold", "random") or policy.startswith("replay:"):
+        raise UsageProblem(f"policy {policy!r} works in lock-step only; through ROS: a checkpoint's folder or expert")
     texts = {
-        "mode": "policy" if checkpoint else "expert",
-        "checkpoint": checkpoint,
+        "mode": "expert" if policy == "expert" else "policy",
+        "checkpoint": "" if policy == "expert" else policy,
         "contract": contract,
         "task": task,
-        "trials": str(trials),
-        "first_seed": str(first_seed),
+        "trials": str(trials or 0),
+        "variations": ",".join(variations),
         "results": str(out),
+        "plan": str(plan or ""),
+        "time_limit_s": str(time_limit_s or 0.0),
     }
-    if time_limit_s is not None:
-        texts["time_limit_s"] = str(time_limit_s)
-    run_graph("evaluate", texts)
+    code = run_graph("evaluate", texts)
+    if (out / "results.json").exists():
+        from activemimic_bringup.evaluation.report import write_report
+
+        typer.echo(f"report: {write_report(out)}")
+    raise typer.Exit(code)
 
 
 def _plain(value: Any) -> str:

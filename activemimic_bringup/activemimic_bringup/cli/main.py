@@ -32,6 +32,7 @@ app.command()(simulation.demo)
 app.add_typer(data.app, name="dataset")
 app.command()(learning.train)
 app.command("eval")(learning.evaluate)
+app.command()(learning.compare)
 app.add_typer(learning.policy_app, name="policy")
 app.add_typer(simulation.app, name="sim")
 

@@ -33,7 +33,7 @@ def up(
     if show_args:
         _print_arguments(chosen.arguments)
         return
-    run_graph(graph, assignments(arguments or []))
+    raise typer.Exit(run_graph(graph, assignments(arguments or [])))
 
 
 def record(
@@ -41,7 +41,7 @@ def record(
     task: Annotated[str, typer.Option(help="Task of the simulator.")] = "reaching",
     episodes: Annotated[int, typer.Option(min=1, help="Number of episodes, one a seed.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow.")] = 0,
-    time_limit_s: Annotated[float, typer.Option(help="An episode without success ends after this.")] = 25.0,
+    time_limit_s: Annotated[float, typer.Option(help="An episode ends after this; 0: the task's own limit.")] = 0.0,
     manual: Annotated[
         bool, typer.Option("--manual", help="Start and stop episodes of a running recorder by keys.")
     ] = False,
@@ -56,29 +56,27 @@ def record(
 
         record_by_keys(task)
         return
-    run_graph(
-        "evaluate",
-        {
-            "mode": "expert",
-            "task": task,
-            "trials": str(episodes),
-            "first_seed": str(first_seed),
-            "time_limit_s": str(time_limit_s),
-            "results": str(out),
-            "episodes": str(out),
-        },
-    )
+    texts = {
+        "mode": "expert",
+        "task": task,
+        "trials": str(episodes),
+        "first_seed": str(first_seed),
+        "time_limit_s": str(time_limit_s),
+        "results": str(out),
+        "episodes": str(out),
+    }
+    raise typer.Exit(run_graph("evaluate", texts))
 
 
-def run_graph(name: str, texts: Mapping[str, str]) -> None:
-    """Run a graph in the foreground; exits with its code. A graph with an evaluator ends with it."""
+def run_graph(name: str, texts: Mapping[str, str]) -> int:
+    """Run a graph in the foreground and return its exit code. A graph with an evaluator ends with it."""
     from activemimic_bringup import graph as graphs
     from activemimic_bringup import runtime
 
     specs = graphs.graph(name).specs(texts)
     require_ros()
     until_ends = "evaluator" if any(spec.name == "evaluator" for spec in specs) else ""
-    raise typer.Exit(runtime.run(specs, _printer([spec.name for spec in specs]), until_ends))
+    return runtime.run(specs, _printer([spec.name for spec in specs]), until_ends)
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ def demos(
     camera_hz: Annotated[
         int | None, typer.Option(min=1, help="How often the cameras are stored; default: the contract's rate.")
     ] = None,
+    variation: Annotated[list[str] | None, typer.Option(help="A variation of the scenes; may be repeated.")] = None,
     contract: Annotated[str, typer.Option(help="Robot contract: a name or a YAML file.")] = "g1_sim",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
@@ -32,7 +33,7 @@ def demos(
 
     from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 
-    plan = DemonstrationPlan(task=task, contract=contract, camera_hz=camera_hz)
+    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz)
     seeds = list(range(first_seed, first_seed + episodes))
     failed: list[int] = []
     with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:

@@ -14,18 +14,9 @@ import numpy as np
 from activemimic_training.dataset.read import Dataset
 
 from activemimic_bringup.evaluation.figures import draw_loss, draw_motion, draw_strip, draw_times
+from activemimic_bringup.evaluation.html import page, table
 from activemimic_bringup.evaluation.recording import RecordedTrial
 from activemimic_bringup.evaluation.statistics import success_text, wilson_interval
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; margin-bottom: 0; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #d5dbe1; }
-p.lead { font-size: 1.2rem; } table { border-collapse: collapse; margin: 0.6rem 0; }
-td, th { padding: 0.25rem 0.8rem 0.25rem 0; text-align: left; border-bottom: 1px solid #e8ecef; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } img, video { max-width: 100%; }
-.trial { margin: 1.4rem 0; } .good { color: #1b7f4b; } .bad { color: #b3261e; } figcaption { color: #5b6773; }
-details > summary { cursor: pointer; color: #30638e; }
-"""
 
 
 def write_report(out: Path, stage_times_s: dict[str, float]) -> dict[str, Any]:
@@ -114,30 +105,26 @@ def _page(summary: dict[str, Any], recorded: _Results, trials: _Results, stage_t
     machine = f"Python {platform.python_version()} on {platform.machine()}; " + ", ".join(
         f"{name} {_version(name)}" for name in packages
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>ActiveMimic demo</title>
-<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>
-<h1>ActiveMimic demo: Reaching</h1>
+    body = f"""<h1>ActiveMimic demo: Reaching</h1>
 <p class="lead">The policy picked up the cube behind the obstacle in <b>{escape(success)}</b> held-out trials.</p>
 <p>Each trial starts from a scene that no demonstration started from. The robot has to rise until it sees over the
 24 cm obstacle, reach over it, and lift the 5 cm cube by 10 cm without toppling the obstacle.</p>
-<h2>What ran</h2>{_table(("stage", "what", "took"), stages)}<p>{escape(machine)}</p>
+<h2>What ran</h2>{table(("stage", "what", "took"), stages)}<p>{escape(machine)}</p>
 <h2>Trials of the policy</h2>{"".join(_trial("trial", entry, trial) for entry, trial in trials)}
 <h2>Training</h2><figure><img src="media/loss.png" alt="training loss" width="540">
 <figcaption>Loss of every step, and its running mean. A falling loss proves nothing; the trials above do.</figcaption>
 </figure>
 <h2>Times</h2><figure><img src="media/times.png" alt="latency histograms">
 <figcaption>Over all real-time trials; the red line is the median.</figcaption></figure>
-<h2>Numbers</h2>{_table(("name", "value"), numbers)}
-<h2>Recorded demonstrations</h2>{"".join(_trial("recorded", entry, trial) for entry, trial in recorded)}
-</body></html>
-"""
+<h2>Numbers</h2>{table(("name", "value"), numbers)}
+<h2>Recorded demonstrations</h2>{"".join(_trial("recorded", entry, trial) for entry, trial in recorded)}"""
+    return page("ActiveMimic demo", body)
 
 
 def _trial(kind: str, entry: dict[str, Any], trial: RecordedTrial) -> str:
     name = f"{kind}_{entry['seed']}"
     outcome, style = ("success", "good") if entry["success"] else ("no success", "bad")
-    stage = entry["status"].get("failure") or f"got as far as: {entry['status'].get('stage', '?')}"
+    stage = entry["failure"] or f"got as far as: {entry['stage']}"
     told = "" if entry["success"] else f" ({escape(stage)})"
     cameras = ", ".join(trial.contract.cameras)
     return f"""<div class="trial"><h3>Seed {entry["seed"]}: <span class="{style}">{outcome}</span>
@@ -146,12 +133,6 @@ after {entry["time_s"]:.1f} s{told}</h3>
 <figcaption>{escape(cameras)}. Below: head and right wrist at eight moments.</figcaption>
 <img src="media/{name}_strip.png" alt="head and right wrist camera over time">
 <details><summary>commanded and measured joints</summary><img src="media/{name}.png" alt="joints"></details></div>"""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{cells}</tr>{body}</table>"
 
 
 def _percentile(values: np.ndarray, percent: float, digits: int) -> float | None:

@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from activemimic_bringup.evaluation.recording import Motion, RecordedTrial
+from activemimic_bringup.evaluation.trace import Trace
 
 mpl.use("Agg")
-_COMMANDED, _MEASURED = "#d1495b", "#30638e"
+_COMMANDED, _MEASURED, _SUCCESS = "#d1495b", "#30638e", "#1b7f4b"
 _STILL = 0.02  # a slot that moved less than this (rad, m or fraction) is not drawn
 
 
@@ -79,6 +80,40 @@ def draw_times(inference_ms: np.ndarray, chunk_latency_ms: np.ndarray, period_ms
             axis.axvline(float(np.median(values)), color=_COMMANDED, lw=1.2)
         axis.set_title(title, fontsize=9)
         axis.tick_params(labelsize=7)
+    _save(figure, path)
+
+
+def draw_funnel(stages: Sequence[str], counts: Sequence[int], path: Path) -> None:
+    """How many trials came as far as each stage (`counts`, one more than stages: the last is success)."""
+    names = [*stages, "success"]
+    figure = Figure(figsize=(6.4, 0.42 * len(names) + 0.4), layout="constrained")
+    axis = figure.subplots()
+    bars = axis.barh(names, counts, color=[*[_MEASURED] * len(stages), _SUCCESS])
+    axis.bar_label(bars, fontsize=8, padding=3)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.1 * max(1, counts[0]))
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def draw_head_traces(trials: Sequence[tuple[bool, Trace]], path: Path) -> None:
+    """Head and waist over time, and below how many pixels of the target the head camera saw; a line a trial."""
+    slots = list(trials[0][1].slots)
+    figure = Figure(figsize=(10, 1.35 * (len(slots) + 1)), layout="constrained")
+    axes = figure.subplots(len(slots) + 1, 1, squeeze=False, sharex=True)[:, 0]
+    for success, trace in trials:
+        colour = _SUCCESS if success else _COMMANDED
+        columns: list[Sequence[float]] = [*trace.slots.values(), trace.target_px]
+        for axis, values in zip(axes, columns, strict=True):
+            axis.plot(trace.time_s, values, color=colour, lw=0.9, alpha=0.6)
+            if trace.first_seen is not None:
+                axis.plot(trace.time_s[trace.first_seen], values[trace.first_seen], "o", ms=3, color=colour)
+    for axis, name in zip(axes, [*slots, "target (px)"], strict=True):
+        axis.set_ylabel(name, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    axes[-1].set_xlabel("s since the reset", fontsize=8)
     _save(figure, path)
 
 

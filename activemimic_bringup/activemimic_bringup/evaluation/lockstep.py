@@ -1,32 +1,28 @@
-"""Trials in lock-step with the simulator: simulated time waits for the policy, so that a seed gives one result."""
+"""Trials in lock-step with the simulator: simulated time waits for the policy, so that a plan gives one result."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from activemimic_description.codec import decode_image, encode_image
-from activemimic_description.contract import Contract, load_contract
-from activemimic_description.messages import BagMessages
+from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
-from activemimic_policy.execution.chunk import Chunk
-from activemimic_sim.experts import make_expert
-from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import make_task
+from activemimic_training.dataset.video import VideoWriter
 
-from activemimic_bringup.control.controller import Source
-from activemimic_bringup.evaluation.results import Plan, Trial, load_trials, save_trials
+from activemimic_bringup.evaluation.movers import Mover, check_policy_name, make_mover, weights_digest
+from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
+from activemimic_bringup.evaluation.results import Protocol, Trial, load_trials, save_trials
+from activemimic_bringup.evaluation.trace import Trace
 from activemimic_bringup.lockstep import LockstepRobot
 from activemimic_bringup.parallel import by_batches
 
-_NS = 1_000_000_000
+WATCH_HZ = 10  # of the trace and the video
 
 
 @dataclass(frozen=True)
@@ -34,134 +30,132 @@ class LockstepPlan:
     """What is tried, and by whom.
 
     Attributes:
-        checkpoint: the policy's folder; the task's expert acts if None.
-        without_cameras: cameras whose images the policy sees black.
+        policy: "expert", "hold", "random", "replay:EPISODE" or a checkpoint's folder.
+        video: keep a video of every trial.
     """
 
-    task: str
+    trials: TrialPlan
+    policy: str
     contract: str = "g1_sim"
-    checkpoint: str | None = None
-    without_cameras: tuple[str, ...] = ()
+    variations: tuple[str, ...] = ()
     time_limit_s: float | None = None  # the task's own if None
+    video: bool = True
+
+    def protocol(self) -> Protocol:
+        """As it is kept in the results."""
+        return Protocol(
+            mode="lockstep",
+            task=self.trials.task,
+            policy=self.policy,
+            plan=self.trials.name,
+            time_limit_s=self.time_limit_s or make_task(self.trials.task).time_limit_s,
+            contract=self.contract,
+            weights=weights_digest(self.policy),
+            variations=list(self.variations),
+        )
 
 
 def evaluate(
     plan: LockstepPlan,
-    seeds: Sequence[int],
-    results: Path,
+    out: Path,
     workers: int = 2,
     progress: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial]:
-    """Run the seeds that `results` (a JSON file) does not hold yet; return all trials, by seed.
+    """Run the trials that `out/results.json` does not hold yet; return all of the plan's, by number.
 
-    The file is written after every trial, so that a killed evaluation goes on where it was.
+    The file is written after every trial, so that a killed evaluation goes on where it was. Beside it lie, by trial,
+    `trials/NNN.csv` (the trace: head, waist, stage and how much of the target was seen) and `trials/NNN.mp4`.
 
     Raises:
-        ResultsError: the file holds trials of another plan.
+        SceneError, PolicyNameError: there is no such task, variation, cell or policy.
+        ResultsError: the file holds trials of another protocol or plan.
         PolicyMismatchError: the checkpoint was trained for another robot interface.
     """
-    kept = Plan(
-        mode="policy" if plan.checkpoint else "expert",
-        task=plan.task,
-        time_limit_s=plan.time_limit_s or make_task(plan.task).time_limit_s,
-        record=False,
-        checkpoint=plan.checkpoint or "",
-        contract=plan.contract,
-        without_cameras=list(plan.without_cameras),
-    )
-    trials = {trial.seed: trial for trial in load_trials(results, kept)}
-    missing = [seed for seed in seeds if seed not in trials]
-    for trial in by_batches(partial(_run_batch, plan, kept.time_limit_s), missing, workers):
-        trials[trial.seed] = trial
-        save_trials(results, kept, [trials[seed] for seed in sorted(trials)])
+    check_policy_name(plan.policy)
+    Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.trials.task), plan.variations)
+    protocol = plan.protocol()
+    results = out / "results.json"
+    trials = {trial.number: trial for trial in load_trials(results, protocol, plan.trials)}
+    missing = [planned for planned in plan.trials.trials if planned.number not in trials]
+    for trial in by_batches(partial(_run_batch, plan, protocol.time_limit_s, out), missing, workers):
+        trials[trial.number] = trial
+        save_trials(results, protocol, [trials[number] for number in sorted(trials)])
         progress(trial)
-    return [trials[seed] for seed in sorted(trials) if seed in set(seeds)]
+    return [trials[planned.number] for planned in plan.trials.trials]
 
 
-def _run_batch(plan: LockstepPlan, time_limit_s: float, seeds: list[int]) -> Iterator[Trial]:
+def _run_batch(plan: LockstepPlan, time_limit_s: float, out: Path, trials: list[PlannedTrial]) -> Iterator[Trial]:
     contract = load_contract(plan.contract)
-    robot = LockstepRobot(Simulation(load_robot(contract.robot), make_task(plan.task)), round(contract.rate_hz))
+    simulation = Simulation(load_robot(contract.robot), make_task(plan.trials.task), plan.variations)
+    robot = LockstepRobot(simulation, round(contract.rate_hz))
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
-        expert = plan.checkpoint is None
-        mover: _Mover = _ExpertMover(robot) if expert else _PolicyMover(robot, cameras, contract, plan)
-        for seed in seeds:
-            yield _run_one(robot, mover, seed, time_limit_s)
+        mover = make_mover(plan.policy, robot, cameras, contract)
+        for planned in trials:
+            media = f"trials/{planned.number:03d}"
+            with _Watch(robot, cameras, out / media, plan.video) as watch:
+                yield _run_one(robot, mover, watch, planned, media, time_limit_s)
 
 
-def _run_one(robot: LockstepRobot, mover: _Mover, seed: int, time_limit_s: float) -> Trial:
-    started_s = time.monotonic()
-    robot.reset(seed)
-    mover.reset(seed)
+def _run_one(
+    robot: LockstepRobot, mover: Mover, watch: _Watch, planned: PlannedTrial, media: str, time_limit_s: float
+) -> Trial:
+    robot.reset(planned.seed, planned.cell)
+    mover.reset(planned.seed)
+    every = max(1, round(robot.rate_hz / WATCH_HZ))
+    stage_times_s: dict[str, float] = {}
     while True:
         if robot.index % mover.period_ticks == 0:
             robot.play(mover.chunk(), mover.source)
+        if robot.index % every == 0:
+            watch.look(next(reversed(stage_times_s), "start"))
+        time_s = robot.simulation.time_s
         status = robot.tick().status
+        stage_times_s.setdefault(status.stage, round(time_s, 3))
         if status.success or status.failure or robot.simulation.time_s > time_limit_s:
             break
     return Trial(
-        seed=seed,
+        number=planned.number,
+        seed=planned.seed,
+        cell=planned.cell,
         success=status.success,
-        time_s=robot.simulation.time_s,
-        wall_s=time.monotonic() - started_s,
-        status={"stage": status.stage, "failure": status.failure},
+        points=status.points,
+        stage=status.stage,
+        failure=status.failure or ("" if status.success else f"not done within {time_limit_s:g} s"),
+        time_s=round(robot.simulation.time_s, 3),
+        stage_times_s=stage_times_s,
+        first_seen_s=watch.trace.first_seen_s,
+        media=media,
         diagnostics={"controller": {kind: str(count) for kind, count in robot.controller.counters.items()}},
     )
 
 
-class _Mover(Protocol):
-    """Who gives the chunks: every `period_ticks` control periods one."""
+class _Watch:
+    """Keeps a trial's trace and, if asked, its video: `media`.csv and `media`.mp4."""
 
-    source: Source
-    period_ticks: int
+    def __init__(self, robot: LockstepRobot, cameras: CameraRenderer, media: Path, video: bool) -> None:
+        self.trace = Trace()
+        self._simulation, self._cameras = robot.simulation, cameras
+        self._media, self._video = media, video
+        self._writer: VideoWriter | None = None
 
-    def reset(self, seed: int) -> None: ...
-    def chunk(self) -> Chunk: ...
+    def look(self, stage: str) -> None:
+        self.trace.add(self._simulation, self._cameras, stage)
+        if self._video:
+            self._film(list(self._cameras.render(self._simulation.data).values()))
 
+    def __enter__(self) -> _Watch:
+        return self
 
-class _ExpertMover:
-    source: Source = "teleop"
+    def __exit__(self, *_: object) -> None:
+        self.trace.write(self._media.with_suffix(".csv"))
+        if self._writer is not None:
+            self._writer.close()
 
-    def __init__(self, robot: LockstepRobot) -> None:
-        self._robot = robot
-        self.period_ticks = round(robot.rate_hz * STEP_S)
-
-    def reset(self, seed: int) -> None:
-        self._expert = make_expert(self._robot.simulation, seed)
-
-    def chunk(self) -> Chunk:
-        return Chunk(self._robot.stamp_ns, round(STEP_S * _NS), self._expert.act()[None])
-
-
-class _PolicyMover:
-    source: Source = "policy"
-
-    def __init__(self, robot: LockstepRobot, cameras: CameraRenderer, contract: Contract, plan: LockstepPlan) -> None:
-        from activemimic_bringup.checked_policy import load_checked_policy  # seconds of torch
-
-        assert plan.checkpoint is not None
-        self._robot, self._cameras, self._contract = robot, cameras, contract
-        self._without = plan.without_cameras
-        self._policy = load_checked_policy(plan.checkpoint, "cpu", 1, contract)
-        spec = self._policy.spec
-        self._step_ns = spec.step_ns
-        self._noise_shape = (spec.horizon, len(spec.slots))
-        self._messages = BagMessages()
-        self.period_ticks = round(robot.rate_hz * spec.execute_steps / spec.fps)
-
-    def reset(self, seed: int) -> None:
-        self._random = np.random.default_rng([seed, 13])
-
-    def chunk(self) -> Chunk:
-        stamp_ns = self._robot.stamp_ns
-        images = {}
-        for name, rendered in self._cameras.render(self._robot.simulation.data).items():
-            camera = self._contract.cameras[name]
-            # Through the camera's own encoding, so that the policy sees what it sees on the robot.
-            images[name] = decode_image(camera, encode_image(camera, rendered, stamp_ns, self._messages))
-            if name in self._without:
-                images[name] = np.zeros_like(images[name])
-        state = self._robot.simulation.measured()
-        instruction = self._robot.simulation.instruction
-        noise = self._random.standard_normal(self._noise_shape)
-        return Chunk(stamp_ns, self._step_ns, self._policy.infer(images, state, instruction, noise))
+    def _film(self, images: list[np.ndarray]) -> None:
+        height = min(image.shape[0] for image in images)
+        view = np.hstack([image[:height] for image in images])
+        if self._writer is None:
+            self._media.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = VideoWriter(self._media.with_suffix(".mp4"), WATCH_HZ, view.shape[1], view.shape[0])
+        self._writer.add(view)

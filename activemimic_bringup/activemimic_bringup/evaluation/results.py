@@ -1,4 +1,4 @@
-"""Trials and the file that keeps them: written after every trial, read again to go on."""
+"""Trials and the file that keeps them: written after every trial, read again to go on, and to be compared."""
 
 from __future__ import annotations
 
@@ -6,56 +6,114 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from activemimic_bringup.evaluation.plan import TrialPlan
 
 
 class ResultsError(RuntimeError):
-    """A results file that cannot be gone on with; the text names it and says why."""
+    """A results file that cannot be used; the text names it and says why."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is tried. Trials of different plans are not written into one file."""
+class Protocol:
+    """How trials are run. Trials of different protocols are not written into one file.
 
-    mode: Literal["policy", "expert"]
+    Attributes:
+        policy: a checkpoint's folder, or the name of what moves the robot instead.
+        weights: digest of the checkpoint's weights, so that a new checkpoint of the same name is not mixed with it.
+        plan: name of the trial plan.
+    """
+
+    mode: Literal["lockstep", "ros"]
     task: str
+    policy: str
+    plan: str
     time_limit_s: float
-    record: bool
-    checkpoint: str = ""
     contract: str = "g1_sim"
-    without_cameras: list[str] = field(default_factory=list)
+    weights: str = ""
+    variations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial's outcome. `time_s` is simulated time from the reset to success or to the end."""
+    """One trial's outcome. Times are simulated, from the reset on; `time_s` is that of success or of the end.
 
+    Attributes:
+        stage_times_s: when each stage was reached first.
+        first_seen_s: when the head camera first saw the target; None if never, or not watched (through ROS).
+        media: the trial's video and trace, without suffix, beside the results; empty if there are none.
+        episode: the recorded episode's folder on the recorder's machine; empty if nothing was recorded.
+        diagnostics: node -> its last values.
+    """
+
+    number: int
     seed: int
+    cell: int | None
     success: bool
+    points: int
+    stage: str
+    failure: str
     time_s: float
-    wall_s: float
-    status: dict[str, str]  # the task's last words
-    diagnostics: dict[str, dict[str, str]]  # node -> its last values
-    episode: str = ""  # folder on the recorder's machine
+    stage_times_s: dict[str, float]
+    first_seen_s: float | None = None
+    media: str = ""
+    episode: str = ""
+    diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def load_trials(path: Path, plan: Plan) -> list[Trial]:
-    """The trials of an earlier run; none if there is no file. Raises ResultsError for another plan's."""
-    if not path.exists():
-        return []
+@dataclass(frozen=True)
+class Results:
+    """A results file: how the trials were run, and the trials so far, by number."""
+
+    protocol: Protocol
+    trials: list[Trial]
+
+
+def read_results(path: Path) -> Results:
+    """A results file. Raises ResultsError if it is missing or damaged."""
     try:
         data = json.loads(path.read_text())
-        found, trials = data["plan"], [Trial(**entry) for entry in data["trials"]]
-    except (ValueError, KeyError, TypeError) as error:
+        return Results(Protocol(**data["protocol"]), [Trial(**entry) for entry in data["trials"]])
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: there is no such results file") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path}: not a results file ({error}); move it away or choose another folder") from None
-    if found != asdict(plan):
-        raise ResultsError(f"{path}: holds trials of the plan {found}, asked for {asdict(plan)}; choose another folder")
-    return trials
 
 
-def save_trials(path: Path, plan: Plan, trials: list[Trial]) -> None:
+def load_trials(path: Path, protocol: Protocol, plan: TrialPlan) -> list[Trial]:
+    """The trials of an earlier run; none if there is no file.
+
+    Raises:
+        ResultsError: the file is damaged, holds another protocol's trials, or trials that are not the plan's.
+    """
+    if not path.exists():
+        return []
+    found = read_results(path)
+    if found.protocol != protocol:
+        raise ResultsError(
+            f"{path}: holds trials of {_differing(found.protocol, protocol)}, asked for "
+            f"{_differing(protocol, found.protocol)}; choose another folder"
+        )
+    planned = {trial.number: (trial.seed, trial.cell) for trial in plan.trials}
+    for trial in found.trials:
+        if planned.get(trial.number, (trial.seed, trial.cell)) != (trial.seed, trial.cell):
+            raise ResultsError(
+                f"{path}: trial {trial.number} was run with seed {trial.seed}, cell {trial.cell}, the plan "
+                f"{plan.name} has {planned[trial.number]}; choose another folder"
+            )
+    return found.trials
+
+
+def save_trials(path: Path, protocol: Protocol, trials: list[Trial]) -> None:
     """Replace the file as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    data: dict[str, Any] = {"protocol": asdict(protocol), "trials": [asdict(trial) for trial in trials]}
     unfinished = path.with_suffix(".json.tmp")
-    unfinished.write_text(json.dumps({"plan": asdict(plan), "trials": [asdict(t) for t in trials]}, indent=1) + "\n")
+    unfinished.write_text(json.dumps(data, indent=1) + "\n")
     os.replace(unfinished, path)
+
+
+def _differing(one: Protocol, other: Protocol) -> str:
+    theirs = asdict(other)
+    return ", ".join(f"{name} {value!r}" for name, value in asdict(one).items() if value != theirs[name])

@@ -1,8 +1,8 @@
-"""How sure a success rate is."""
+"""How sure a success rate is, and whether two of them differ."""
 
 from __future__ import annotations
 
-from math import sqrt
+from math import comb, sqrt
 from statistics import NormalDist
 
 
@@ -26,3 +26,16 @@ def success_text(successes: int, trials: int) -> str:
     return f"{successes} of {trials} ({rate:.0%}, 95 % interval {low:.0%} to {high:.0%})".replace("%", " %").replace(
         "  %", " %"
     )
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Two-sided p-value that two policies, tried on the same scenes, succeed equally often (McNemar 1947, exact).
+
+    Only the scenes in which one alone succeeded tell: `only_first` and `only_second` of them. Under equality each falls
+    to either with probability 1/2.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"expected counts, found {only_first} and {only_second}")
+    disagreeing = only_first + only_second
+    tail = sum(comb(disagreeing, k) for k in range(min(only_first, only_second) + 1)) / 2**disagreeing
+    return min(1.0, 2 * tail)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from activemimic_sim.tasks import make_task
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from activemimic_bringup.evaluation.results import Plan
+from activemimic_bringup.evaluation.movers import weights_digest
+from activemimic_bringup.evaluation.plan import TrialPlan, load_plan, published_plan, seed_series
+from activemimic_bringup.evaluation.results import Protocol
 from activemimic_bringup.nodes.node import declare, run
 from activemimic_bringup.nodes.parameters import EVALUATOR
 from activemimic_bringup.nodes.ros_client import RosClient, StoppedError
@@ -28,12 +33,20 @@ class EvaluatorNode(Node):
         self.finished = False
         self.exit_code = 0
         self._client = RosClient(self, values["service_timeout_s"])
-        fields = ("mode", "task", "time_limit_s", "record", "checkpoint", "contract")
-        plan = Plan(**{name: values[name] for name in fields})
-        say = self.get_logger().info
-        self._series = TrialSeries(self._client, plan, Path(values["out"]) / "results.json", say)
-        first = values["first_seed"]
-        self._seeds = list(range(first, first + values["trials"]))
+        policy = values["checkpoint"] if values["mode"] == "policy" else "expert"
+        plan = _plan(values)
+        protocol = Protocol(
+            mode="ros",
+            task=values["task"],
+            policy=policy,
+            plan=plan.name,
+            time_limit_s=values["time_limit_s"] or make_task(values["task"]).time_limit_s,
+            contract=values["contract"],
+            weights=weights_digest(policy),
+            variations=[name.strip() for name in values["variations"].split(",") if name.strip()],
+        )
+        results = Path(values["out"]) / "results.json"
+        self._series = TrialSeries(self._client, protocol, plan, values["record"], results, self.get_logger().info)
         self._thread = threading.Thread(target=self._run, name="trials", daemon=True)
         self._thread.start()
 
@@ -48,7 +61,7 @@ class EvaluatorNode(Node):
 
     def _run(self) -> None:
         try:
-            self._series.run(self._seeds)
+            self._series.run()
             successes = sum(trial.success for trial in self._series.trials)
             self.get_logger().info(f"done: {successes} of {len(self._series.trials)} trials succeeded")
         except StoppedError:
@@ -60,6 +73,14 @@ class EvaluatorNode(Node):
             self.get_logger().fatal(traceback.format_exc())
             self.exit_code = 1
         self.finished = True
+
+
+def _plan(values: Mapping[str, Any]) -> TrialPlan:
+    task, count = values["task"], values["trials"]
+    if values["first_seed"] >= 0:
+        return seed_series(task, values["first_seed"], count or 1)
+    plan = load_plan(values["plan"], task) if values["plan"] else published_plan(task)
+    return plan.first(count or None)
 
 
 def main() -> None:

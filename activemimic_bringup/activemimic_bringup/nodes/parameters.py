@@ -76,13 +76,17 @@ EVALUATOR = (
     ),
     Parameter("checkpoint", "", "Written to results.json: trials of different checkpoints are not mixed."),
     Parameter("task", "reaching", "Task set in the simulator before each trial."),
-    Parameter("trials", 5, "Number of trials.", 1, 100_000),
-    Parameter("first_seed", 0, "Seed of the first trial; the others follow by one.", 0, 2**31 - 1),
+    Parameter("plan", "", "File of the trial plan; empty: the one published for the task."),
+    Parameter("trials", 0, "Number of trials; 0: the whole plan.", 0, 100_000),
+    Parameter(
+        "first_seed", -1, "Seed of the first trial, the others follow by one; -1: the trial plan.", -1, 2**31 - 1
+    ),
+    Parameter("variations", "", "Variations of the scene, separated by commas; empty: none."),
     Parameter(
         "time_limit_s",
-        25.0,
-        "A trial without success ends after this time, in s; the simulator may end it earlier.",
-        0.1,
+        0.0,
+        "A trial without success ends after this time, in s; 0: the task's own limit, which ends it in any case.",
+        0.0,
         3600.0,
     ),
     Parameter("record", False, "Record every trial as an episode through /recorder."),

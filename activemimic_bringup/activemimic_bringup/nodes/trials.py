@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from activemimic_bringup.evaluation.results import Plan, Trial, load_trials, save_trials
+from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
+from activemimic_bringup.evaluation.results import Protocol as TrialProtocol
+from activemimic_bringup.evaluation.results import Trial, load_trials, save_trials
 from activemimic_bringup.nodes.topics import ENABLE_CONTROLLER, ENABLE_POLICY, EXPERT, RESET, START, STOP
 
 STATUS_TIMEOUT_S = 5.0  # /sim/task comes many times a second; longer silence means that the simulator stands
@@ -44,89 +46,110 @@ class Client(Protocol):
 
 
 class TrialSeries:
-    """Runs the trials of some seeds and keeps `results.json` up to date after every one."""
+    """Runs the trials of a plan and keeps `results.json` up to date after every one."""
 
-    def __init__(self, client: Client, plan: Plan, results: Path, say: Callable[[str], None]) -> None:
-        """Raises ResultsError if `results` exists and holds another plan's trials."""
+    def __init__(
+        self,
+        client: Client,
+        protocol: TrialProtocol,
+        plan: TrialPlan,
+        record: bool,
+        results: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        """Raises ResultsError if `results` exists and holds trials of another protocol or plan."""
         self._client = client
+        self._protocol = protocol
         self._plan = plan
+        self._record = record
         self._results = Path(results)
         self._say = say
-        self.trials = load_trials(self._results, plan)
+        self.trials = load_trials(self._results, protocol, plan)
 
-    def run(self, seeds: list[int]) -> None:
-        """Run the seeds that are not in the results yet. Raises TrialError, after having stopped the robot."""
-        done = {trial.seed for trial in self.trials}
-        for number, seed in enumerate(seeds, start=1):
-            if seed in done:
-                self._say(f"trial {number}/{len(seeds)}, seed {seed}: in {self._results} already")
+    def run(self) -> None:
+        """Run the trials that are not in the results yet. Raises TrialError, after having stopped the robot."""
+        done = {trial.number for trial in self.trials}
+        count = len(self._plan.trials)
+        for place, planned in enumerate(self._plan.trials, start=1):
+            name = f"trial {place}/{count}, seed {planned.seed}"
+            if planned.number in done:
+                self._say(f"{name}: in {self._results} already")
                 continue
-            trial = self._run_one(seed)
+            trial = self._run_one(planned)
             self.trials.append(trial)
-            save_trials(self._results, self._plan, self.trials)
-            outcome = "success" if trial.success else "no success"
-            self._say(f"trial {number}/{len(seeds)}, seed {seed}: {outcome} after {trial.time_s:.1f} s")
+            save_trials(self._results, self._protocol, self.trials)
+            self._say(f"{name}: {'success' if trial.success else 'no success'} after {trial.time_s:.1f} s")
 
-    def _run_one(self, seed: int) -> Trial:
-        client, plan = self._client, self._plan
-        mover = ENABLE_POLICY.name if plan.mode == "policy" else EXPERT.name
+    def _run_one(self, planned: PlannedTrial) -> Trial:
+        client, protocol, seed = self._client, self._protocol, planned.seed
+        by_expert = protocol.policy == "expert"
+        mover = EXPERT.name if by_expert else ENABLE_POLICY.name
         client.set_bool(mover, False)
         client.set_bool(ENABLE_CONTROLLER.name, False)
-        client.set_parameters("/sim", {"task": plan.task, "seed": seed})
+        cell = -1 if planned.cell is None else planned.cell
+        variations = ",".join(protocol.variations)
+        client.set_parameters("/sim", {"task": protocol.task, "seed": seed, "cell": cell, "variations": variations})
         reset_s = client.now_s()
         client.trigger(RESET.name)
         placed = self._wait_for_status(seed, reset_s)
         instruction = placed.values.get("instruction", "")
-        if plan.mode == "policy" and instruction:
+        if not by_expert and instruction:
             client.set_parameters("/policy", {"instruction": instruction})
-        if plan.record:
-            about = {"task": plan.task, "seed": seed, "instruction": instruction}
+        episode = ""
+        if self._record:
+            about = {"task": protocol.task, "seed": seed, "instruction": instruction}
             client.set_parameters("/recorder", about)
             episode = client.trigger(START.name)
-        else:
-            episode = ""
+        stage_times_s: dict[str, float] = {}
         started_s = client.now_s()
         try:
             client.set_bool(ENABLE_CONTROLLER.name, True)
             client.set_bool(mover, True)
-            status = self._wait_for_end(seed, started_s)
+            status = self._wait_for_end(seed, started_s, stage_times_s)
         except BaseException:
             with contextlib.suppress(TrialError):
                 client.set_bool(ENABLE_CONTROLLER.name, False)
             raise
         diagnostics = client.diagnostics()
-        if plan.record:
+        if self._record:
             client.set_bool(STOP.name, status.success)
         client.set_bool(ENABLE_CONTROLLER.name, False)
         client.set_bool(mover, False)
         return Trial(
+            number=planned.number,
             seed=seed,
+            cell=planned.cell,
             success=status.success,
+            points=int(status.values.get("points", 0)),
+            stage=status.values.get("stage", ""),
+            failure=status.failure or ("" if status.success else f"not done within {protocol.time_limit_s:g} s"),
             time_s=status.time_s,
-            wall_s=client.now_s() - started_s,
-            status=dict(status.values),
-            diagnostics=diagnostics,
+            stage_times_s=stage_times_s,
             episode=episode,
+            diagnostics=diagnostics,
         )
 
     def _wait_for_status(self, seed: int, since_s: float) -> TaskStatus:
         while self._client.now_s() - since_s < STATUS_TIMEOUT_S:
             status = self._client.task_status()
-            if status and status.received_s > since_s and (status.task, status.seed) == (self._plan.task, seed):
+            if status and status.received_s > since_s and (status.task, status.seed) == (self._protocol.task, seed):
                 return status
             self._client.sleep(0.02)
         raise TrialError(
-            f"/sim/task did not report task {self._plan.task}, seed {seed} within {STATUS_TIMEOUT_S:g} s of "
+            f"/sim/task did not report task {self._protocol.task}, seed {seed} within {STATUS_TIMEOUT_S:g} s of "
             f"/sim/reset; the last status is {self._client.task_status()}"
         )
 
-    def _wait_for_end(self, seed: int, started_s: float) -> TaskStatus:
+    def _wait_for_end(self, seed: int, started_s: float, stage_times_s: dict[str, float]) -> TaskStatus:
+        """The last status; notes on the way when each stage was reached first."""
         start = self._wait_for_status(seed, started_s)
         while True:
             status = self._client.task_status() or start
+            if "stage" in status.values:
+                stage_times_s.setdefault(status.values["stage"], status.time_s)
             silent_s = self._client.now_s() - status.received_s
             if silent_s > STATUS_TIMEOUT_S:
                 raise TrialError(f"/sim/task has been silent for {silent_s:.1f} s: does the simulator still run?")
-            if status.success or status.failure or status.time_s - start.time_s >= self._plan.time_limit_s:
+            if status.success or status.failure or status.time_s - start.time_s >= self._protocol.time_limit_s:
                 return status
             self._client.sleep(0.02)

@@ -13,6 +13,7 @@ setup(
     ],
     install_requires=[
         "activemimic_description",
+        "gymnasium>=1.0",
         "numpy",
         "mujoco>=3.3,<5",
         "opencv-python-headless<5",
@@ -20,7 +21,10 @@ setup(
     entry_points={
         "console_scripts": [
             "sim_node = activemimic_sim.sim_node:main",
-        ]
+        ],
+        "gymnasium.envs": [
+            "activemimic = activemimic_sim.environments:register",
+        ],
     },
     zip_safe=False,
 )

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"rclpy", "torch", "mujoco", "matplotlib", "cv2", "numpy", "pandas", "pyarrow"}
-COMMANDS = ["up", "demo", "record", "dataset build", "dataset inspect", "train", "eval", "policy inspect", "sim demos"]
+COMMANDS = [
+    "up",
+    "demo",
+    "record",
+    "dataset build",
+    "dataset inspect",
+    "train",
+    "eval",
+    "compare",
+    "policy inspect",
+    "sim demos",
+]
 
 # Runs the command line in this process and then tells on stderr what was imported.
 PROBE = """
@@ -58,8 +69,14 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("dataset inspect nowhere", 1, "error: nowhere"),
         ("dataset build nowhere --out {tmp}/dataset", 1, "error:"),
         ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),
-        ("eval nowhere --trials 1 --out {tmp}", 2, "error: checkpoint nowhere"),
-        ("eval --black head --through-ros", 2, "error: --black works in lock-step only"),
+        ("eval --policy nowhere --out {tmp}", 2, "error: policy 'nowhere': expected a checkpoint's folder"),
+        ("eval --task walking --out {tmp}", 2, "error: there is no task 'walking': expected one of"),
+        ("eval --plan README.md --out {tmp}", 2, "error: README.md: expected a trial plan"),
+        ("eval --trials 500 --out {tmp}", 2, "error: plan reaching: expected at most 18 trials, asked for 500"),
+        ("eval --variation fog --out {tmp}", 2, "error: there is no variation 'fog': expected flashing_light"),
+        ("eval --policy hold --through-ros", 2, "error: policy 'hold' works in lock-step only"),
+        ("compare nowhere {tmp}", 1, "error: nowhere/results.json: there is no such results file"),
+        ("sim demos --first-seed 1000000 --out {tmp}", 2, "error: seed 1000000: expected seeds below 1000000"),
     ],
 )
 def test_an_error_of_the_project_is_one_line(words: str, code: int, message: str, tmp_path: Path) -> None:

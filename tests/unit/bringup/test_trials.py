@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from activemimic_bringup.evaluation.results import Plan, ResultsError
+from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
+from activemimic_bringup.evaluation.results import Protocol, ResultsError
 from activemimic_bringup.nodes.trials import TaskStatus, TrialError, TrialSeries
 
-POLICY = Plan("policy", "reaching", time_limit_s=5.0, record=False)
-EXPERT = Plan("expert", "reaching", time_limit_s=5.0, record=True)
+POLICY = Protocol("ros", "reaching", "out/checkpoint", "seeds", time_limit_s=5.0)
+EXPERT = Protocol("ros", "reaching", "expert", "seeds", time_limit_s=5.0)
 
 
 class FakeNodes:
@@ -48,7 +50,9 @@ class FakeNodes:
         time_s = self._now_s - self._reset_s
         failure = "the cube is on the floor" if self._seed in self.failing_seeds and time_s > 1 else ""
         success = time_s >= self._seed and not failure
-        return TaskStatus(self._now_s, "reaching", self._seed, time_s, success, failure, {"instruction": "pick"})
+        stage = "grasped" if time_s > 1.5 else "start"
+        values = {"instruction": "pick", "stage": stage, "points": "1" if success else "0"}
+        return TaskStatus(self._now_s, "reaching", self._seed, time_s, success, failure, values)
 
     def diagnostics(self) -> dict[str, dict[str, str]]:
         return {"controller": {"rate_hz": "30.0"}}
@@ -65,34 +69,49 @@ class FakeNodes:
             raise TrialError(f"{text}: {self.refusals[text]}")
 
 
-def series(nodes: FakeNodes, tmp_path: Path, plan: Plan = POLICY) -> TrialSeries:
-    return TrialSeries(nodes, plan, tmp_path / "results.json", lambda line: None)
+def series(
+    nodes: FakeNodes, tmp_path: Path, seeds: tuple[int, ...], protocol: Protocol = POLICY, record: bool = False
+) -> TrialSeries:
+    plan = TrialPlan("seeds", "reaching", tuple(PlannedTrial(seed, seed) for seed in seeds))
+    return TrialSeries(nodes, protocol, plan, record, tmp_path / "results.json", lambda line: None)
 
 
 def test_a_trial_is_a_success_when_the_task_says_so_in_time(tmp_path: Path) -> None:
-    trials = series(FakeNodes(), tmp_path)
-    trials.run([2, 4, 9])
-    assert [(trial.seed, trial.success) for trial in trials.trials] == [(2, True), (4, True), (9, False)]
+    trials = series(FakeNodes(), tmp_path, (2, 4, 9))
+    trials.run()
+    assert [(trial.seed, trial.success, trial.points) for trial in trials.trials] == [
+        (2, True, 1),
+        (4, True, 1),
+        (9, False, 0),
+    ]
     assert [trial.time_s for trial in trials.trials] == pytest.approx([2.0, 4.0, 5.0], abs=0.1)
+    assert [trial.failure for trial in trials.trials] == ["", "", "not done within 5 s"]
     assert trials.trials[0].diagnostics == {"controller": {"rate_hz": "30.0"}}
+
+
+def test_stages_are_noted_when_they_are_reached_first(tmp_path: Path) -> None:
+    trials = series(FakeNodes(), tmp_path, (4,))
+    trials.run()
+    assert trials.trials[0].stage == "grasped"
+    assert trials.trials[0].stage_times_s == pytest.approx({"start": 0.0, "grasped": 1.5}, abs=0.1)
 
 
 def test_a_failure_ends_a_trial_before_its_time(tmp_path: Path) -> None:
     nodes = FakeNodes()
     nodes.failing_seeds = {3}
-    trials = series(nodes, tmp_path)
-    trials.run([3])
+    trials = series(nodes, tmp_path, (3,))
+    trials.run()
     assert trials.trials[0].success is False
     assert trials.trials[0].time_s == pytest.approx(1.0, abs=0.1)
 
 
 def test_nodes_are_called_in_an_order_that_never_moves_the_robot_by_surprise(tmp_path: Path) -> None:
     nodes = FakeNodes()
-    series(nodes, tmp_path, EXPERT).run([1])
+    series(nodes, tmp_path, (1,), EXPERT, record=True).run()
     assert nodes.calls == [
         "/sim/expert False",
         "/controller/enable False",
-        "/sim {'task': 'reaching', 'seed': 1}",
+        "/sim {'task': 'reaching', 'seed': 1, 'cell': -1, 'variations': ''}",
         "/sim/reset",
         "/recorder {'task': 'reaching', 'seed': 1, 'instruction': 'pick'}",
         "/recorder/start",
@@ -106,7 +125,7 @@ def test_nodes_are_called_in_an_order_that_never_moves_the_robot_by_surprise(tmp
 
 def test_the_policy_is_told_the_tasks_instruction(tmp_path: Path) -> None:
     nodes = FakeNodes()
-    series(nodes, tmp_path).run([1])
+    series(nodes, tmp_path, (1,)).run()
     told, enabled = (nodes.calls.index(call) for call in ("/policy {'instruction': 'pick'}", "/policy/enable True"))
     assert told < enabled
 
@@ -114,12 +133,12 @@ def test_the_policy_is_told_the_tasks_instruction(tmp_path: Path) -> None:
 def test_an_interrupted_series_goes_on_where_it_was(tmp_path: Path) -> None:
     first = FakeNodes()
     first.refusals["/controller/enable True"] = "no"
-    series(FakeNodes(), tmp_path).run([1, 2])
+    series(FakeNodes(), tmp_path, (1, 2)).run()
     with pytest.raises(TrialError):
-        series(first, tmp_path).run([1, 2, 3])
-    assert "/sim {'task': 'reaching', 'seed': 1}" not in first.calls
-    last = series(FakeNodes(), tmp_path)
-    last.run([1, 2, 3])
+        series(first, tmp_path, (1, 2, 3)).run()
+    assert not any("'seed': 1" in call for call in first.calls)
+    last = series(FakeNodes(), tmp_path, (1, 2, 3))
+    last.run()
     assert [trial.seed for trial in last.trials] == [1, 2, 3]
     assert [trial["seed"] for trial in json.loads((tmp_path / "results.json").read_text())["trials"]] == [1, 2, 3]
 
@@ -128,7 +147,7 @@ def test_the_controller_is_disabled_when_something_goes_wrong(tmp_path: Path) ->
     nodes = FakeNodes()
     nodes.refusals["/policy/enable True"] = "no answer within 15 s"
     with pytest.raises(TrialError, match="/policy/enable True: no answer within 15 s"):
-        series(nodes, tmp_path).run([1])
+        series(nodes, tmp_path, (1,)).run()
     assert nodes.calls[-1] == "/controller/enable False"
 
 
@@ -136,16 +155,25 @@ def test_a_simulator_that_reports_nothing_is_named(tmp_path: Path) -> None:
     nodes = FakeNodes()
     nodes.silent = True
     with pytest.raises(TrialError, match="/sim/task did not report task reaching, seed 1"):
-        series(nodes, tmp_path).run([1])
+        series(nodes, tmp_path, (1,)).run()
 
 
-def test_results_of_another_plan_are_not_mixed_in(tmp_path: Path) -> None:
-    series(FakeNodes(), tmp_path).run([1])
-    with pytest.raises(ResultsError, match="another"):
-        series(FakeNodes(), tmp_path, Plan("policy", "reaching", 9.0, False))
+def test_a_planned_trial_is_placed_in_its_cell_with_the_variations(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    plan = TrialPlan("reaching", "reaching", (PlannedTrial(0, 1, cell=7),))
+    varied = replace(POLICY, plan="reaching", variations=["distractors", "random_look"])
+    TrialSeries(nodes, varied, plan, False, tmp_path / "results.json", lambda line: None).run()
+    placed = {"task": "reaching", "seed": 1, "cell": 7, "variations": "distractors,random_look"}
+    assert f"/sim {placed}" in nodes.calls
+
+
+def test_results_of_another_protocol_are_not_mixed_in(tmp_path: Path) -> None:
+    series(FakeNodes(), tmp_path, (1,)).run()
+    with pytest.raises(ResultsError, match="time_limit_s"):
+        series(FakeNodes(), tmp_path, (1,), replace(POLICY, time_limit_s=9.0))
 
 
 def test_a_file_that_is_no_results_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[1, 2")
     with pytest.raises(ResultsError, match="not a results file"):
-        series(FakeNodes(), tmp_path)
+        series(FakeNodes(), tmp_path, (1,))

@@ -9,21 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from activemimic_bringup.evaluation.lockstep import LockstepPlan, evaluate
+from activemimic_bringup.evaluation.plan import published_plan, seed_series
 from activemimic_bringup.evaluation.results import ResultsError, Trial
+from activemimic_bringup.evaluation.trace import read_trace
 from activemimic_bringup.lockstep import START_NS, LockstepRobot
 from activemimic_description.robot import load_robot
 from activemimic_policy.execution.chunk import Chunk
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import make_task
+from activemimic_training.dataset.video import read_frames
+from generated import Generated
 
-PLAN = LockstepPlan("reaching")
-SEEDS = [0, 1]
+PLAN = LockstepPlan(published_plan("reaching").first(2), "expert", video=False)
 
 
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial]]:
-    path = tmp_path_factory.mktemp("first") / "results.json"
-    return path, evaluate(PLAN, SEEDS, path, workers=1)
+    out = tmp_path_factory.mktemp("first")
+    return out, evaluate(PLAN, out, workers=1)
 
 
 @pytest.fixture
@@ -33,45 +36,108 @@ def robot() -> LockstepRobot:
 
 def test_the_expert_succeeds_through_the_controller(first_run: tuple[Path, list[Trial]]) -> None:
     _, trials = first_run
-    assert [trial.seed for trial in trials] == SEEDS
-    assert all(trial.success and trial.status == {"stage": "lifted", "failure": ""} for trial in trials)
+    assert [(trial.number, trial.seed, trial.cell) for trial in trials] == [
+        (planned.number, planned.seed, planned.cell) for planned in PLAN.trials.trials
+    ]
+    assert all((trial.success, trial.stage, trial.failure, trial.points) == (True, "lifted", "", 1) for trial in trials)
+    for trial in trials:
+        times = list(trial.stage_times_s.values())
+        assert list(trial.stage_times_s) == ["start", "reached", "grasped", "lifted"]
+        assert times[0] == 0.0
+        assert times == sorted(times)
+        assert times[-1] < trial.time_s
 
 
-def test_a_killed_evaluation_goes_on_to_the_same_result(first_run: tuple[Path, list[Trial]], tmp_path: Path) -> None:
-    path, trials = first_run
-    data = json.loads(path.read_text())
+def test_the_trace_tells_what_the_head_did_and_when_the_target_was_seen(
+    first_run: tuple[Path, list[Trial]],
+) -> None:
+    out, trials = first_run
+    for trial in trials:
+        trace = read_trace(out / f"{trial.media}.csv")
+        np.testing.assert_allclose(np.diff(trace.time_s), 0.1, atol=0.003)
+        assert trace.time_s[-1] == pytest.approx(trial.time_s, abs=0.2)
+        assert trace.target_px[0] == 0, "the obstacle hides the cube at the start"
+        assert trace.first_seen_s == trial.first_seen_s
+        assert trial.first_seen_s is not None
+        assert 0.5 < trial.first_seen_s < trial.stage_times_s["reached"]
+        assert np.ptp(trace.slots["waist_lift"]) > 0.2
+        assert trace.stage[-1] == "lifted"
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_file(first_run: tuple[Path, list[Trial]], tmp_path: Path) -> None:
+    out, trials = first_run
+    data = json.loads((out / "results.json").read_text())
     del data["trials"][-1]
-    interrupted = tmp_path / "results.json"
-    interrupted.write_text(json.dumps(data))
+    (tmp_path / "results.json").write_text(json.dumps(data))
     ran = []
-    again = evaluate(PLAN, SEEDS, interrupted, workers=1, progress=lambda trial: ran.append(trial.seed))
-    assert ran == SEEDS[-1:]
-    assert [_without_wall_time(trial) for trial in again] == [_without_wall_time(trial) for trial in trials]
-    assert len(json.loads(interrupted.read_text())["trials"]) == len(SEEDS)
+    again = evaluate(PLAN, tmp_path, workers=1, progress=lambda trial: ran.append(trial.number))
+    assert ran == [1]
+    assert again == trials
+    assert (tmp_path / "results.json").read_bytes() == (out / "results.json").read_bytes()
 
 
 def test_a_finished_evaluation_is_not_repeated(first_run: tuple[Path, list[Trial]]) -> None:
-    path, trials = first_run
+    out, trials = first_run
 
     def progress(trial: Trial) -> None:
-        raise AssertionError(f"seed {trial.seed} was run again")
+        raise AssertionError(f"trial {trial.number} was run again")
 
-    assert evaluate(PLAN, SEEDS, path, workers=1, progress=progress) == trials
-    assert evaluate(PLAN, SEEDS[:1], path, workers=1, progress=progress) == trials[:1]
+    assert evaluate(PLAN, out, workers=1, progress=progress) == trials
+    fewer = replace(PLAN, trials=PLAN.trials.first(1))
+    assert evaluate(fewer, out, workers=1, progress=progress) == trials[:1]
 
 
-def test_another_plan_does_not_write_into_the_file(first_run: tuple[Path, list[Trial]]) -> None:
-    path, _ = first_run
-    before = path.read_bytes()
+def test_another_protocol_does_not_write_into_the_file(first_run: tuple[Path, list[Trial]]) -> None:
+    out, _ = first_run
+    before = (out / "results.json").read_bytes()
     with pytest.raises(ResultsError, match="choose another folder"):
-        evaluate(replace(PLAN, time_limit_s=5.0), SEEDS, path, workers=1)
-    assert path.read_bytes() == before
+        evaluate(replace(PLAN, time_limit_s=5.0), out, workers=1)
+    assert (out / "results.json").read_bytes() == before
 
 
 def test_a_shorter_time_limit_ends_the_trial(tmp_path: Path) -> None:
-    (trial,) = evaluate(replace(PLAN, time_limit_s=1.0), [0], tmp_path / "results.json", workers=1)
+    plan = replace(PLAN, trials=PLAN.trials.first(1), time_limit_s=1.0)
+    (trial,) = evaluate(plan, tmp_path, workers=1)
     assert not trial.success
+    assert trial.failure == "not done within 1 s"
     assert trial.time_s == pytest.approx(1.0 + 1 / 30, abs=0.04)
+
+
+@pytest.mark.parametrize("policy", ["hold", "random"])
+def test_nobody_succeeds_without_looking(policy: str, tmp_path: Path) -> None:
+    (trial,) = evaluate(replace(PLAN, trials=PLAN.trials.first(1), policy=policy), tmp_path, workers=1)
+    assert (trial.success, trial.points) == (False, 0)
+
+
+def test_a_replay_repeats_the_episode_where_it_was_recorded(steady: Generated, tmp_path: Path) -> None:
+    """The recorded commands, in the recorded scene, do the task again; in another one they do not have to."""
+    (made,) = steady.made
+    plan = replace(PLAN, trials=seed_series("reaching", made.seed, 1), policy=f"replay:{made.folder}")
+    (trial,) = evaluate(plan, tmp_path, workers=1)
+    assert trial.success
+    assert trial.time_s == pytest.approx(made.time_s, abs=0.5)
+
+
+def test_a_video_shows_the_three_cameras(tmp_path: Path) -> None:
+    plan = replace(PLAN, trials=PLAN.trials.first(1), policy="hold", time_limit_s=1.0, video=True)
+    evaluate(plan, tmp_path, workers=1)
+    frames = list(read_frames(tmp_path / "trials" / "000.mp4", 0.0, 10))
+    assert {frame.shape for frame in frames} == {(224, 672, 3)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy": "nowhere"}, "policy 'nowhere': expected a checkpoint's folder"),
+        ({"policy": "replay:nowhere"}, "expected a recorded episode's folder"),
+        ({"variations": ("fog",)}, "there is no variation 'fog'"),
+        ({"variations": ("unseen_yogurt_a",)}, "expected a task with a yogurt, found reaching"),
+    ],
+)
+def test_what_cannot_be_tried_is_said_before_anything_runs(change: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(replace(PLAN, **change), tmp_path, workers=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_ticks_are_stamped_on_an_exact_grid(robot: LockstepRobot) -> None:
@@ -119,7 +185,3 @@ def test_a_reset_forgets_the_chunk_before(robot: LockstepRobot) -> None:
     for _ in range(15):
         robot.tick()
     np.testing.assert_allclose(robot.simulation.measured(), start, atol=2e-3)
-
-
-def _without_wall_time(trial: Trial) -> Trial:
-    return replace(trial, wall_s=0.0)

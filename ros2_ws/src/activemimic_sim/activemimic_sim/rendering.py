@@ -10,6 +10,7 @@ import numpy as np
 
 from activemimic_sim.variations import Variation
 
+_GEOM = int(mujoco.mjtObj.mjOBJ_GEOM)  # an array compared with the enumeration itself is compared element by element
 _PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
 
 
@@ -58,7 +59,7 @@ class CameraRenderer:
             renderer.update_scene(data, camera)
             images[camera] = renderer.render()
             for variation in self._variations:
-                images[camera] = variation.image(camera, images[camera])
+                images[camera] = variation.image(camera, images[camera], data.time)
         return images
 
     def visible_pixels(self, data: mujoco.MjData, camera: str, body: str) -> int:
@@ -70,8 +71,9 @@ class CameraRenderer:
             segments = renderer.render()
         finally:
             renderer.disable_segmentation_rendering()
-        shown = segments[..., 0][segments[..., 1] == mujoco.mjtObj.mjOBJ_GEOM]
-        return int(np.count_nonzero(self._model.geom_bodyid[shown] == self._model.body(body).id))
+        shown = segments[..., 0][segments[..., 1] == _GEOM]
+        geoms = np.flatnonzero(np.asarray(self._model.geom_bodyid) == self._model.body(body).id)
+        return sum(int(np.count_nonzero(shown == geom)) for geom in geoms)
 
     def close(self) -> None:
         for renderer in self._renderers.values():

@@ -27,7 +27,8 @@ from activemimic_sim.experts import Expert, make_expert
 from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import RenderingError
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import TASKS, make_task
+from activemimic_sim.tasks import TASKS, SceneError, make_task
+from activemimic_sim.variations import VARIATIONS, make_variations
 
 _MAX_CATCH_UP_S = 0.1  # a simulation that fell further behind lets the time pass, and says so by its real-time factor
 _MAX_SEED = 2**31 - 1
@@ -36,8 +37,8 @@ _MAX_SEED = 2**31 - 1
 class SimNode(Node):
     """Publishes state and cameras at the contract's rate, obeys its commands, and reports the task on ~/task.
 
-    Services: ~/reset (Trigger; places everything for the parameters `task` and `seed`), ~/expert (SetBool; the task's
-    expert teleoperates through /activemimic/teleop).
+    Services: ~/reset (Trigger; places everything for the parameters `task`, `seed`, `cell` and `variations`),
+    ~/expert (SetBool; the task's expert teleoperates through /activemimic/teleop).
     """
 
     def __init__(self) -> None:
@@ -45,11 +46,16 @@ class SimNode(Node):
         contract = self._declare("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file.")
         task = self._declare("task", "reaching", f"Task of the next reset: {', '.join(TASKS)}.")
         seed = self._declare("seed", 0, "Seed of the next reset.", IntegerRange(from_value=0, to_value=_MAX_SEED))
+        any_cell = IntegerRange(from_value=-1, to_value=_MAX_SEED)
+        self._declare("cell", -1, "Cell of the task's trial plan in which the next reset places; -1: drawn.", any_cell)
+        about = f"Variations of the next reset, separated by commas: {', '.join(VARIATIONS)}."
+        variations = self._declare("variations", "", about)
         self._contract = load_contract(contract)
         self._messages = RosMessages()
         self._slot_names = list(self._contract.slots)
         self._expert: Expert | None = None
-        self._load(task, seed)
+        self._load(task, variations)
+        self._reset()
         self.add_on_set_parameters_callback(self._check_parameters)
         self._state_publishers = [
             (source, self.create_publisher(ros_class(source.type), source.topic, _profile(source.qos)))
@@ -82,18 +88,26 @@ class SimNode(Node):
             descriptor.integer_range = [limits]
         return self.declare_parameter(name, default, descriptor).value
 
-    def _load(self, task: str, seed: int) -> None:
-        self._simulation = Simulation(load_robot(self._contract.robot), make_task(task))
-        self._simulation.reset(seed)
+    def _load(self, task: str, variations: str) -> None:
+        self._varied = variations
+        self._simulation = Simulation(load_robot(self._contract.robot), make_task(task), _names(variations))
         sizes = {name: (camera.height, camera.width) for name, camera in self._contract.cameras.items()}
         self._cameras = self._simulation.cameras(sizes)
+
+    def _reset(self) -> None:
+        cell = self.get_parameter("cell").value
+        self._simulation.reset(self.get_parameter("seed").value, None if cell < 0 else cell)
         self._started_s = time.monotonic()
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        for parameter in parameters:
-            if parameter.name == "task" and parameter.value not in TASKS:
-                reason = f"there is no task '{parameter.value}': expected one of {', '.join(TASKS)}"
-                return SetParametersResult(successful=False, reason=reason)
+        given = {parameter.name: parameter.value for parameter in parameters}
+        try:
+            task = make_task(given.get("task", self.get_parameter("task").value))
+            make_variations(_names(given.get("variations", self.get_parameter("variations").value)), task)
+            if given.get("cell", self.get_parameter("cell").value) >= task.cells:
+                raise SceneError(f"task {task.name}: expected a cell of -1 to {task.cells - 1}, found {given['cell']}")
+        except SceneError as error:
+            return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _subscribe(self, sink: JointSink) -> None:
@@ -108,18 +122,16 @@ class SimNode(Node):
         self.create_subscription(ros_class(sink.type), sink.topic, on_command, _profile(sink.qos))
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        task, seed = self.get_parameter("task").value, self.get_parameter("seed").value
+        task, variations = self.get_parameter("task").value, self.get_parameter("variations").value
         self._expert = None
-        if task != self._simulation.task.name:
+        if (task, variations) != (self._simulation.task.name, self._varied):
             self._cameras.close()
-            self._load(task, seed)
-        else:
-            self._simulation.reset(seed)
-            self._started_s = time.monotonic()
+            self._load(task, variations)
+        self._reset()
         self._pace.clear()
         self._publish_status()
         response.success = True
-        response.message = f"task {task}, seed {seed}"
+        response.message = f"task {task}, seed {self._simulation.seed}"
         return response
 
     def _on_expert(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -167,6 +179,7 @@ class SimNode(Node):
             "time_s": f"{self._simulation.time_s:.3f}",
             "success": str(status.success).lower(),
             "stage": status.stage,
+            "points": status.points,
             "failure": status.failure,
             "real_time_factor": f"{self._real_time_factor():.4f}",
         }
@@ -186,6 +199,11 @@ class SimNode(Node):
             return 1.0
         (wall_0, simulated_0), (wall_1, simulated_1) = self._pace[0], self._pace[-1]
         return (simulated_1 - simulated_0) / (wall_1 - wall_0)
+
+
+def _names(texts: str) -> list[str]:
+    """The names in a list separated by commas."""
+    return [name.strip() for name in texts.split(",") if name.strip()]
 
 
 def _status(name: str, message: str, values: dict[str, Any]) -> DiagnosticStatus:

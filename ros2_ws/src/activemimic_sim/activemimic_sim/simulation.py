@@ -46,7 +46,7 @@ class Simulation:
     """
 
     def __init__(self, robot: Robot, task: Task, variations: Sequence[str] = ()) -> None:
-        """Raises ValueError for a variation that there is not or that the task has no use for."""
+        """Raises SceneError for a variation that there is not or that the task has no use for."""
         self.robot = robot
         self.task = task
         self.variations = make_variations(variations, task)
@@ -74,7 +74,7 @@ class Simulation:
     def reset(self, seed: int, cell: int | None = None) -> None:
         """Place robot and objects as the task samples them for a seed and cell; the robot stands still.
 
-        Raises ValueError for a cell that the task does not have.
+        Raises SceneError for a cell that the task does not have.
         """
         layout = self.task.sample(seed, self.robot, cell)
         mujoco.mj_resetData(self.model, self.data)

@@ -13,7 +13,7 @@ import cv2
 import mujoco
 import numpy as np
 
-from activemimic_sim.tasks.task import Task
+from activemimic_sim.tasks.task import SceneError, Task
 
 _SPREAD_XY_M, _SPREAD_Z_M = 0.02, 0.01
 _FLASH_S = 0.5  # each colour's turn
@@ -27,7 +27,7 @@ class Variation:
     about: ClassVar[str]
 
     def check(self, task: Task) -> None:
-        """Raises ValueError if the variation has no meaning in the task."""
+        """Raises SceneError if the variation has no meaning in the task."""
 
     def bodies(self, task: Task) -> str:
         """More MJCF elements for the worldbody."""
@@ -51,8 +51,8 @@ class Variation:
     def light(self, model: mujoco.MjModel, time_s: float) -> None:
         """Set the lights of an instant, before an image is drawn."""
 
-    def image(self, camera: str, image: np.ndarray) -> np.ndarray:
-        """What a camera (H, W, 3) uint8 RGB delivers of what it saw."""
+    def image(self, camera: str, image: np.ndarray, time_s: float) -> np.ndarray:
+        """What a camera delivers of the (H, W, 3) uint8 RGB image that it saw at an instant."""
         return image
 
 
@@ -72,7 +72,7 @@ class _Packaging(Variation):
 
     def check(self, task: Task) -> None:
         if task.target != "yogurt":
-            raise ValueError(f"variation {self.name}: expected a task with a yogurt, found {task.name}")
+            raise SceneError(f"variation {self.name}: expected a task with a yogurt, found {task.name}")
 
     def prepare(self, model: mujoco.MjModel, task: Task, rng: np.random.Generator) -> None:
         for part, colour in self._COLOURS.items():
@@ -95,7 +95,7 @@ class WithoutHead(Variation):
     name = "without_head"
     about = "the head camera delivers black images"
 
-    def image(self, camera: str, image: np.ndarray) -> np.ndarray:
+    def image(self, camera: str, image: np.ndarray, time_s: float) -> np.ndarray:
         return np.zeros_like(image) if camera == "head" else image
 
 
@@ -104,15 +104,15 @@ class CameraNoise(Variation):
     about = "blurred images of wrong exposure, each camera its own, with sensor noise"
 
     def prepare(self, model: mujoco.MjModel, task: Task, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self._cameras: dict[str, tuple[float, float]] = {}
+        self._key = int(rng.integers(2**31))
 
-    def image(self, camera: str, image: np.ndarray) -> np.ndarray:
-        if camera not in self._cameras:
-            self._cameras[camera] = (self._rng.uniform(0.4, 1.6), 2.0 ** self._rng.uniform(-0.7, 0.7))
-        sigma_px, exposure = self._cameras[camera]
+    def image(self, camera: str, image: np.ndarray, time_s: float) -> np.ndarray:
+        # From the trial, the camera and the instant alone: looking twice, or less often, changes nothing.
+        own = np.random.default_rng([self._key, *camera.encode()])
+        sigma_px, exposure = own.uniform(0.4, 1.6), 2.0 ** own.uniform(-0.7, 0.7)
+        shot = np.random.default_rng([self._key, *camera.encode(), round(time_s * 1000)])
         blurred = cv2.GaussianBlur(image, (0, 0), sigma_px).astype(np.float32)
-        noise = self._rng.normal(0.0, 4.0, image.shape[:2]).astype(np.float32)
+        noise = shot.normal(0.0, 4.0, image.shape[:2]).astype(np.float32)
         return np.clip(blurred * exposure + noise[..., None], 0, 255).astype(np.uint8)
 
 
@@ -136,7 +136,7 @@ class Distractors(Variation):
 
     def check(self, task: Task) -> None:
         if not task.distractor_spots:
-            raise ValueError(f"variation {self.name}: task {task.name} has no room for them")
+            raise SceneError(f"variation {self.name}: task {task.name} has no room for them")
 
     def bodies(self, task: Task) -> str:
         return "".join(self._body(number, spot) for number, spot in enumerate(task.distractor_spots))
@@ -199,7 +199,7 @@ class Rephrased(Variation):
 
     def check(self, task: Task) -> None:
         if len(task.instructions) < 2:
-            raise ValueError(f"variation {self.name}: task {task.name} has one instruction")
+            raise SceneError(f"variation {self.name}: task {task.name} has one instruction")
 
 
 VARIATIONS: dict[str, type[Variation]] = {
@@ -221,13 +221,13 @@ VARIATIONS: dict[str, type[Variation]] = {
 def make_variations(names: Sequence[str], task: Task) -> tuple[Variation, ...]:
     """Fresh variations by name, in the order of the names.
 
-    Raises ValueError for a name that there is not, one given twice, or one that the task has no use for.
+    Raises SceneError for a name that there is not, one given twice, or one that the task has no use for.
     """
     for name in names:
         if name not in VARIATIONS:
-            raise ValueError(f"there is no variation '{name}': expected {', '.join(VARIATIONS)}")
+            raise SceneError(f"there is no variation '{name}': expected {', '.join(VARIATIONS)}")
         if list(names).count(name) > 1:
-            raise ValueError(f"variation '{name}' is given twice")
+            raise SceneError(f"variation '{name}' is given twice")
     made = tuple(VARIATIONS[name]() for name in names)
     for variation in made:
         variation.check(task)

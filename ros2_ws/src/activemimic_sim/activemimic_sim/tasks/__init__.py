@@ -4,16 +4,16 @@ In: a seed. Out: a layout to start from and, at every instant, a verdict. Start 
 """
 
 from activemimic_sim.tasks.reaching import Reaching
-from activemimic_sim.tasks.task import Layout, Task, TaskStatus
+from activemimic_sim.tasks.task import Layout, SceneError, Task, TaskStatus
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Reaching,)}
 
 
 def make_task(name: str) -> Task:
-    """A fresh task by name; ValueError names the known ones."""
+    """A fresh task by name; SceneError names the known ones."""
     if name not in TASKS:
-        raise ValueError(f"there is no task '{name}': expected one of {', '.join(TASKS)}")
+        raise SceneError(f"there is no task '{name}': expected one of {', '.join(TASKS)}")
     return TASKS[name]()
 
 
-__all__ = ["TASKS", "Layout", "Task", "TaskStatus", "make_task"]
+__all__ = ["TASKS", "Layout", "SceneError", "Task", "TaskStatus", "make_task"]

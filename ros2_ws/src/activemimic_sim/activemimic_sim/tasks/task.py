@@ -12,6 +12,10 @@ from activemimic_description.robot import Robot
 LASTS_S = 0.5  # how long the last stage must hold, unbroken, to be a success
 
 
+class SceneError(ValueError):
+    """A task, cell or variation that there is not; the text names those that there are."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where everything starts.
@@ -90,7 +94,7 @@ class Task(ABC):
     def sample(self, seed: int, robot: Robot, cell: int | None = None) -> Layout:
         """The layout of a seed: the same for ever, on every machine. The seed draws the cell where none is given."""
         if cell is not None and not 0 <= cell < self.cells:
-            raise ValueError(f"task {self.name}: expected a cell of 0 to {self.cells - 1}, found {cell}")
+            raise SceneError(f"task {self.name}: expected a cell of 0 to {self.cells - 1}, found {cell}")
         rng = np.random.default_rng([*self.name.encode(), seed])
         drawn = int(rng.integers(self.cells))
         return self.place(rng, drawn if cell is None else cell, robot)

@@ -1,0 +1,177 @@
+"""What can be evaluated in lock-step, beside each other: a checkpoint, the expert, a replay, holding still, chance.
+
+In: the simulated robot at an instant. Out: the next chunk for its controller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+from activemimic_description.codec import decode_image, encode_image
+from activemimic_description.contract import Contract
+from activemimic_description.messages import BagMessages
+from activemimic_policy.execution.chunk import Chunk
+from activemimic_sim.experts import make_expert
+from activemimic_sim.experts.expert import STEP_S
+from activemimic_sim.rendering import CameraRenderer
+
+from activemimic_bringup.control.controller import Source
+from activemimic_bringup.evaluation.recording import RecordedTrial
+from activemimic_bringup.lockstep import LockstepRobot
+
+_NS = 1_000_000_000
+_STEP_NS = round(STEP_S * _NS)
+_REPLAY = "replay:"
+_RANDOM_HORIZON = 8  # steps of 0.1 s towards each random posture
+_RANDOM_REACH = 0.25  # of a slot's range, at most, from where it is
+
+
+class PolicyNameError(ValueError):
+    """A policy that there is not; the text names what can be evaluated."""
+
+
+class Mover(ABC):
+    """Who moves the robot: asked for a chunk every `period_ticks` control periods."""
+
+    source: Source = "policy"
+    period_ticks: int
+
+    def __init__(self, robot: LockstepRobot) -> None:
+        self.robot = robot
+        self.period_ticks = round(robot.rate_hz * STEP_S)
+
+    def reset(self, seed: int) -> None:  # noqa: B027 - not every mover has something to begin
+        """Begin a trial."""
+
+    @abstractmethod
+    def chunk(self) -> Chunk:
+        """What shall happen from now on."""
+
+
+def check_policy_name(policy: str) -> None:
+    """Raises PolicyNameError if no mover bears the name."""
+    if policy in _BY_NAME or (Path(policy) / "config.json").is_file():
+        return
+    if policy.startswith(_REPLAY):
+        if (Path(policy.removeprefix(_REPLAY)) / "episode.yaml").is_file():
+            return
+        raise PolicyNameError(f"policy {policy!r}: expected a recorded episode's folder after '{_REPLAY}'")
+    names = ", ".join(_BY_NAME)
+    raise PolicyNameError(
+        f"policy {policy!r}: expected a checkpoint's folder (with a config.json), {names} or {_REPLAY}EPISODE"
+    )
+
+
+def weights_digest(policy: str) -> str:
+    """What tells a checkpoint's weights from others; empty for what has none."""
+    files = sorted(Path(policy).glob("model*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12] if files else ""
+
+
+def make_mover(policy: str, robot: LockstepRobot, cameras: CameraRenderer, contract: Contract) -> Mover:
+    """The mover of a name that `check_policy_name` passed.
+
+    Raises:
+        PolicyMismatchError: the checkpoint was trained for another robot interface.
+        BagError: the episode to replay is damaged.
+    """
+    if policy in _BY_NAME:
+        return _BY_NAME[policy](robot)
+    if policy.startswith(_REPLAY):
+        return Replay(robot, policy.removeprefix(_REPLAY))
+    return CheckpointPolicy(robot, cameras, contract, policy)
+
+
+class ExpertPolicy(Mover):
+    """The task's scripted expert."""
+
+    source: Source = "teleop"
+
+    def reset(self, seed: int) -> None:
+        self._expert = make_expert(self.robot.simulation, seed)
+
+    def chunk(self) -> Chunk:
+        return Chunk(self.robot.stamp_ns, _STEP_NS, self._expert.act()[None])
+
+
+class HoldStill(Mover):
+    """Stays in the posture of the start."""
+
+    def reset(self, seed: int) -> None:
+        self._posture = self.robot.simulation.measured()
+
+    def chunk(self) -> Chunk:
+        return Chunk(self.robot.stamp_ns, _STEP_NS, self._posture[None])
+
+
+class RandomMotion(Mover):
+    """Moves towards one random posture after the other."""
+
+    def __init__(self, robot: LockstepRobot) -> None:
+        super().__init__(robot)
+        self.period_ticks *= _RANDOM_HORIZON
+
+    def reset(self, seed: int) -> None:
+        self._random = np.random.default_rng([seed, 17])
+
+    def chunk(self) -> Chunk:
+        robot = self.robot.simulation.robot
+        start = self.robot.simulation.measured()
+        step = self._random.uniform(-1.0, 1.0, len(start)) * _RANDOM_REACH * (robot.upper - robot.lower)
+        goal = np.clip(start + step, robot.lower, robot.upper)
+        share = np.arange(1, _RANDOM_HORIZON + 1)[:, None] / _RANDOM_HORIZON
+        return Chunk(self.robot.stamp_ns, _STEP_NS, start + share * (goal - start))
+
+
+class Replay(Mover):
+    """Repeats the commands of a recorded episode, whatever it sees."""
+
+    def __init__(self, robot: LockstepRobot, episode: str) -> None:
+        super().__init__(robot)
+        motion = RecordedTrial(episode).motion
+        self._times_s, self._commands = motion.command_s, motion.command
+
+    def chunk(self) -> Chunk:
+        # The command of the end of the step: where the robot shall be by then.
+        due_s = self.robot.simulation.time_s + STEP_S
+        row = int(np.searchsorted(self._times_s, due_s, side="right")) - 1
+        return Chunk(self.robot.stamp_ns, _STEP_NS, self._commands[max(row, 0)][None])
+
+
+class CheckpointPolicy(Mover):
+    """A trained policy, fed as on the robot: through the cameras' encoding and its own transforms."""
+
+    def __init__(self, robot: LockstepRobot, cameras: CameraRenderer, contract: Contract, checkpoint: str) -> None:
+        from activemimic_bringup.checked_policy import load_checked_policy  # seconds of torch
+
+        super().__init__(robot)
+        self._cameras, self._contract = cameras, contract
+        self._policy = load_checked_policy(checkpoint, "cpu", 1, contract)
+        spec = self._policy.spec
+        self._step_ns = spec.step_ns
+        self._noise_shape = (spec.horizon, len(spec.slots))
+        self._messages = BagMessages()
+        self.period_ticks = round(robot.rate_hz * spec.execute_steps / spec.fps)
+
+    def reset(self, seed: int) -> None:
+        self._random = np.random.default_rng([seed, 13])
+
+    def chunk(self) -> Chunk:
+        stamp_ns = self.robot.stamp_ns
+        images = {}
+        for name, rendered in self._cameras.render(self.robot.simulation.data).items():
+            camera = self._contract.cameras[name]
+            images[name] = decode_image(camera, encode_image(camera, rendered, stamp_ns, self._messages))
+        simulation = self.robot.simulation
+        noise = self._random.standard_normal(self._noise_shape)
+        positions = self._policy.infer(images, simulation.measured(), simulation.instruction, noise)
+        return Chunk(stamp_ns, self._step_ns, positions)
+
+
+_BY_NAME: dict[str, type[Mover]] = {"expert": ExpertPolicy, "hold": HoldStill, "random": RandomMotion}

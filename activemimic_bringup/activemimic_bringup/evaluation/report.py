@@ -1,0 +1,90 @@
+"""The page of an evaluation: how many succeeded, where the others ended, what the head did, every trial's video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from activemimic_sim.tasks import make_task
+
+from activemimic_bringup.evaluation.figures import draw_funnel, draw_head_traces
+from activemimic_bringup.evaluation.html import page, table
+from activemimic_bringup.evaluation.results import Results, Trial, read_results
+from activemimic_bringup.evaluation.statistics import success_text
+from activemimic_bringup.evaluation.trace import read_trace
+
+
+def write_report(out: Path) -> Path:
+    """Write `out/report.html` and its figures from `out/results.json` and the traces beside it; returns the page.
+
+    Raises ResultsError.
+    """
+    results = read_results(out / "results.json")
+    stages = make_task(results.protocol.task).stages
+    draw_funnel(stages, reached(results.trials, stages), out / "media" / "funnel.png")
+    traces = [(trial, read_trace(out / f"{trial.media}.csv")) for trial in results.trials if trial.media]
+    if traces:
+        draw_head_traces([(trial.success, trace) for trial, trace in traces], out / "media" / "head.png")
+    path = out / "report.html"
+    path.write_text(page(f"{results.protocol.task}: {results.protocol.policy}", _body(out, results, stages)))
+    return path
+
+
+def reached(trials: Sequence[Trial], stages: Sequence[str]) -> list[int]:
+    """How many trials came at least as far as each stage, and, last, how many succeeded."""
+    place = {stage: index for index, stage in enumerate(stages)}
+    counts = [sum(place[trial.stage] >= index for trial in trials) for index in range(len(stages))]
+    return [*counts, sum(trial.success for trial in trials)]
+
+
+def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
+    protocol, trials = results.protocol, results.trials
+    successes = sum(trial.success for trial in trials)
+    most = len(trials) * len(make_task(protocol.task).point_stages)
+    facts = [
+        ("task", protocol.task),
+        ("policy", f"{protocol.policy} {protocol.weights}".strip()),
+        ("variations", ", ".join(protocol.variations) or "none"),
+        ("trial plan", f"{protocol.plan}, {len(trials)} trials"),
+        ("run", "in lock-step with the simulator" if protocol.mode == "lockstep" else "in real time through ROS 2"),
+        ("time limit", f"{protocol.time_limit_s:g} s"),
+        ("points", f"{sum(trial.points for trial in trials)} of {most}"),
+        ("time of a success", _spread([trial.time_s for trial in trials if trial.success])),
+        ("target first seen", _spread([t.first_seen_s for t in trials if t.first_seen_s is not None])),
+    ]
+    failures = sorted({trial.failure for trial in trials if trial.failure})
+    why = [(text, str(sum(trial.failure == text for trial in trials))) for text in failures]
+    seen = ""
+    if (out / "media" / "head.png").exists():
+        seen = """<h2>What the head did, and what it saw</h2>
+<img src="media/head.png" alt="head motion and target visibility">
+<figcaption>One line a trial; green: success. The lowest panel is how much of the target the head camera saw; the dots
+mark when it was seen first.</figcaption>"""
+    return f"""<h1>{escape(protocol.task.capitalize())}</h1>
+<p class="lead">{escape(protocol.policy)} succeeded in <b>{escape(success_text(successes, len(trials)))}</b> trials.</p>
+{table((), facts)}
+<h2>Where trials ended</h2><img src="media/funnel.png" alt="trials by stage reached" width="640">
+{table(("failure", "trials"), why) if why else ""}
+{seen}
+<h2>Trials</h2>{"".join(_trial(out, trial, stages) for trial in trials)}"""
+
+
+def _trial(out: Path, trial: Trial, stages: Sequence[str]) -> str:
+    outcome, style = ("success", "good") if trial.success else ("no success", "bad")
+    cell = "" if trial.cell is None else f", cell {trial.cell}"
+    times = [(stage, f"{trial.stage_times_s[stage]:.1f} s") for stage in stages if stage in trial.stage_times_s]
+    video = ""
+    if trial.media and (out / f"{trial.media}.mp4").exists():
+        video = f'<video src="{trial.media}.mp4" controls loop muted preload="none" width="1008"></video>'
+    told = f" ({escape(trial.failure)})" if trial.failure else ""
+    return f"""<details><summary>{trial.number}: <span class="{style}">{outcome}</span> after {trial.time_s:.1f} s,
+{escape(trial.stage)}{told}; seed {trial.seed}{cell}</summary>{table(("stage", "reached after"), times)}{video}
+</details>"""
+
+
+def _spread(times_s: Sequence[float]) -> str:
+    if not times_s:
+        return "never"
+    ordered = sorted(times_s)
+    return f"median {ordered[len(ordered) // 2]:.1f} s, {ordered[0]:.1f} to {ordered[-1]:.1f} s ({len(ordered)} trials)"
