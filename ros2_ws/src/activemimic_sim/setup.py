@@ -22,9 +22,6 @@ setup(
         "console_scripts": [
             "sim_node = activemimic_sim.sim_node:main",
         ],
-        "gymnasium.envs": [
-            "activemimic = activemimic_sim.environments:register",
-        ],
     },
     zip_safe=False,
 )

@@ -73,7 +73,11 @@ def test_a_real_robot_stays_still_until_it_is_enabled() -> None:
         ("sim", {"colour": "red"}, "graph sim has no argument 'colour'; it has: contract, task"),
         ("sim", {"seed": "many"}, "argument seed: expected a whole number, found 'many'"),
         ("sim", {"enabled": "perhaps"}, "argument enabled: expected true or false, found 'perhaps'"),
-        ("sim", {"task": "juggling"}, "argument task: expected one of reaching, found 'juggling'"),
+        (
+            "sim",
+            {"task": "juggling"},
+            "argument task: expected one of restocking, reaching, finding, pouring, found 'juggling'",
+        ),
     ],
 )
 def test_a_wrong_argument_is_named(name: str, texts: Mapping[str, str], words: str) -> None:

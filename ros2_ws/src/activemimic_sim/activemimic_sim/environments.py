@@ -1,6 +1,7 @@
 """The tasks as gymnasium environments: `activemimic/Restocking-v0`, `activemimic/Reaching-v0` and so on.
 
-In: robot commands at the control rate. Out: the robot's own observation, and the task's verdict in `info`.
+In: robot commands at the control rate. Out: the robot's own observation, and the task's verdict in `info`. Importing
+this module registers them; `gymnasium.make("activemimic_sim.environments:activemimic/Reaching-v0")` does both.
 """
 
 from __future__ import annotations
@@ -123,7 +124,5 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         }
 
 
-def register() -> None:
-    """Called by gymnasium, which finds it by this package's entry point and adds the namespace `activemimic/`."""
-    for task in TASKS:
-        gymnasium.register(f"{task.capitalize()}-v0", f"{__name__}:TaskEnv", kwargs={"task": task})
+for _task in TASKS:
+    gymnasium.register(f"activemimic/{_task.capitalize()}-v0", f"{__name__}:TaskEnv", kwargs={"task": _task})
