@@ -1,4 +1,4 @@
-"""Commands that simulate: `sim demos` and `demo`."""
+"""Commands that simulate: `sim demos`, `sim sheet` and `demo`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="The simulated G1, without ROS and faster than real time.")
-
-
-@app.callback()
-def group() -> None:
-    """Keeps `sim` a group although it has one command."""
 
 
 @app.command()
@@ -48,6 +43,21 @@ def demos(
         bar.update(progress, completed=episodes)
     there = episodes - len(made)
     typer.echo(f"{out}: {len(made)} made, {there} there before, {len(failed)} of the new ones failed")
+
+
+@app.command()
+def sheet(
+    task: Annotated[str, typer.Option(help="Task of the simulator.")] = "reaching",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scene.")] = 0,
+    variation: Annotated[list[str] | None, typer.Option(help="A variation of the scene; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture; default: out/sheets/TASK.png.")] = None,
+) -> None:
+    """Draw what the cameras see when the expert reaches each stage of a task."""
+    from activemimic_bringup.evaluation.sheet import draw_sheet
+
+    path = out or Path("out/sheets") / f"{task}.png"
+    success = draw_sheet(task, seed, path, tuple(variation or ()))
+    typer.echo(f"{path}: the expert {'succeeded' if success else 'did not succeed'}")
 
 
 def demo(

@@ -83,6 +83,21 @@ def draw_times(inference_ms: np.ndarray, chunk_latency_ms: np.ndarray, period_ms
     _save(figure, path)
 
 
+def draw_views(columns: Sequence[tuple[str, dict[str, np.ndarray]]], path: Path) -> None:
+    """Titled columns of images, a row a camera."""
+    cameras = list(columns[0][1])
+    figure = Figure(figsize=(1.7 * len(columns), 1.72 * len(cameras) + 0.2), layout="constrained")
+    axes = figure.subplots(len(cameras), len(columns), squeeze=False)
+    for place, (title, images) in enumerate(columns):
+        axes[0, place].set_title(title, fontsize=8)
+        for row, camera in enumerate(cameras):
+            axes[row, place].imshow(images[camera])
+            axes[row, place].set(xticks=[], yticks=[])
+            if place == 0:
+                axes[row, place].set_ylabel(camera, fontsize=8)
+    _save(figure, path)
+
+
 def draw_funnel(stages: Sequence[str], counts: Sequence[int], path: Path) -> None:
     """How many trials came as far as each stage (`counts`, one more than stages: the last is success)."""
     names = [*stages, "success"]
