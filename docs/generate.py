@@ -1,4 +1,4 @@
-"""Writes docs/reference/{topics,parameters,cli}.md from the code; with --check it only looks.
+"""Writes docs/reference/{topics,parameters,tasks,cli}.md from the code; with --check it only looks.
 
 What it reads is data (contracts, `nodes/topics.py`, `nodes/parameters.py`, `graph.py`) and the command line's own
 declarations, so that neither ROS nor a GPU is needed.
@@ -13,10 +13,14 @@ from typing import Any
 
 import typer
 from activemimic_bringup.cli.main import app
+from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED, published_plan
 from activemimic_bringup.graph import GRAPHS
 from activemimic_bringup.nodes.parameters import NODES, Parameter
 from activemimic_bringup.nodes.topics import SERVICES, TOPICS
 from activemimic_description.contract import Contract, load_contract
+from activemimic_sim.tasks import TASKS
+from activemimic_sim.tasks.task import LASTS_S
+from activemimic_sim.variations import VARIATIONS
 
 REFERENCE = Path(__file__).parent / "reference"
 WRITTEN = "<!-- Written by docs/generate.py; change the code instead. -->\n"
@@ -24,14 +28,33 @@ WRITTEN = "<!-- Written by docs/generate.py; change the code instead. -->\n"
 # What sim_node declares. Held against the running node by tests/integration/test_graph_in_ros.py.
 SIM = (
     Parameter("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file."),
-    Parameter("task", "reaching", "Task of the next reset: reaching.", run_time=True),
+    Parameter("task", "reaching", f"Task of the next reset: {', '.join(TASKS)}.", run_time=True),
     Parameter("seed", 0, "Seed of the next reset.", 0, 2**31 - 1, run_time=True),
+    Parameter(
+        "cell",
+        -1,
+        "Cell of the task's trial plan in which the next reset places; -1: drawn.",
+        -1,
+        2**31 - 1,
+        run_time=True,
+    ),
+    Parameter(
+        "variations",
+        "",
+        f"Variations of the next reset, separated by commas: {', '.join(VARIATIONS)}.",
+        run_time=True,
+    ),
 )
 
 
 def pages() -> dict[str, str]:
     """The text of every generated page, by file name."""
-    return {"topics.md": topics_page(), "parameters.md": parameters_page(), "cli.md": cli_page()}
+    return {
+        "topics.md": topics_page(),
+        "parameters.md": parameters_page(),
+        "tasks.md": tasks_page(),
+        "cli.md": cli_page(),
+    }
 
 
 def topics_page() -> str:
@@ -60,6 +83,65 @@ def topics_page() -> str:
             "",
         ]
     )
+
+
+def tasks_page() -> str:
+    lines = [
+        "# Tasks",
+        WRITTEN,
+        "The paper's four tasks with its sizes and trial counts (Table 2), on the simulated G1. Objects are moved by "
+        f"contact alone. The last stage has to hold for {LASTS_S:g} s to be a success; a point is given for each stage "
+        "in bold.",
+        "",
+    ]
+    for name, task in TASKS.items():
+        plan = published_plan(name)
+        stages = ", ".join(f"**{stage}**" if stage in task.point_stages else stage for stage in task.stages)
+        instructions = "; ".join(f"“{text}”" for text in task.instructions)
+        rows = [
+            ("environment", f"`activemimic/{name.capitalize()}-v0`"),
+            ("stages", stages),
+            ("time limit", f"{task.time_limit_s:g} s"),
+            ("trials", f"{len(plan.trials)}, over {task.cells} cells"),
+            ("instructions", instructions),
+        ]
+        about = " ".join((sys.modules[task.__module__].__doc__ or "").split())
+        lines += [f"## {name.capitalize()}", "", about, "", *_table(("", ""), rows), ""]
+        lines += [f"![What the cameras see at each stage of {name}](../images/{name}.png)", ""]
+    lines += [
+        "Pictures: `activemimic sim sheet --task TASK`.",
+        "",
+        "## Variations",
+        "",
+        "Of any scene, to be combined: `--variation NAME`, as often as wanted, for `activemimic eval`, `sim demos` and "
+        "`sim sheet`; `variations:=a,b` for a launched simulator. With and without them, a seed places alike.",
+        "",
+        *_table(("name", "what changes"), [(f"`{name}`", kind.about) for name, kind in VARIATIONS.items()]),
+        "",
+        "## Seeds",
+        "",
+        f"The published trial plans (`activemimic_bringup/evaluation/plans`) hold the seeds from {FIRST_HELD_OUT_SEED} "
+        "on, each with the cell of the scene that it fills. `activemimic sim demos` refuses those seeds, so that no "
+        "policy learns from a scene that it is tried on.",
+        "",
+        "## gymnasium",
+        "",
+        "```python",
+        "import gymnasium",
+        "",
+        'env = gymnasium.make("activemimic_sim.environments:activemimic/Reaching-v0", variations=["random_look"])',
+        "observation, info = env.reset(seed=0)",
+        'observation, reward, terminated, truncated, info = env.step(observation["agent_pos"])',
+        'info["is_success"], info["points"], info["stage"], info["instruction"]',
+        "```",
+        "",
+        "A step is 1/30 s. The action is where the robot shall go (20 slots; rad, m, gripper 0 open to 1 closed). The "
+        'observation is `pixels` (224 x 224 RGB by camera) and `agent_pos`. `reset(options={"cell": k})` chooses the '
+        'cell. For several at once, `gymnasium.make_vec(…, vectorization_mode="async", vector_kwargs={"context": '
+        '"spawn"})`: an OpenGL context must not be forked.',
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def parameters_page() -> str:
