@@ -32,6 +32,9 @@ class CameraRenderer:
         self._sizes = dict(sizes)
         self._variations = variations
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
+        # The whole buffer is cleared for every image, so it is no larger than the largest image.
+        model.vis.global_.offheight = max((height for height, _ in self._sizes.values()), default=1)
+        model.vis.global_.offwidth = max((width for _, width in self._sizes.values()), default=1)
         for height, width in set(self._sizes.values()):
             try:
                 renderer = mujoco.Renderer(model, height, width)

@@ -20,8 +20,7 @@ _SCENE = """
   <option timestep="0.002" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
   <statistic center="0.5 0 0.9" extent="1.5"/>
   <visual>
-    <global offwidth="1280" offheight="800"/>
-    <quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="2"/>
+    <quality shadowsize="0" offsamples="0" numslices="12" numstacks="6" numquads="2"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.25 0.25 0.25" specular="0 0 0"/>
   </visual>
   <asset>{assets}</asset>
