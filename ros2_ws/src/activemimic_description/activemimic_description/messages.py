@@ -90,6 +90,7 @@ class BagMessages:
 
     def __init__(self, store: Typestore | None = None) -> None:
         self.store = store or jazzy_typestore()
+        self._known: dict[str, dict[str, _Kind]] = {}
 
     def make(self, type_name: str, **fields: Any) -> Any:
         kinds = self._kinds(type_name)
@@ -114,6 +115,11 @@ class BagMessages:
         return self.store.deserialize_cdr(data, type_name)
 
     def _kinds(self, type_name: str) -> dict[str, _Kind]:
+        if type_name not in self._known:
+            self._known[type_name] = self._read_kinds(type_name)
+        return self._known[type_name]
+
+    def _read_kinds(self, type_name: str) -> dict[str, _Kind]:
         from rosbags.interfaces import Nodetype
 
         if type_name not in self.store.fielddefs:
