@@ -60,7 +60,7 @@ def evaluate(
     """
     folder = out or Path("out/evaluation") / f"{task}_{Path(policy).name}"
     if through_ros:
-        _evaluate_through_ros(task, policy, trials, variation or [], plan, folder, contract, time_limit_s)
+        _evaluate_through_ros(task, policy, trials, variation or [], plan, folder, contract, time_limit_s, video)
     else:
         _evaluate_in_lockstep(
             task, policy, trials, tuple(variation or ()), plan, folder, contract, time_limit_s, video, workers
@@ -174,6 +174,7 @@ def _evaluate_through_ros(
     out: Path,
     contract: str,
     time_limit_s: float | None,
+    video: bool,
 ) -> None:
     from activemimic_bringup.cli.robot import require_ros, run_graph
 
@@ -190,11 +191,14 @@ def _evaluate_through_ros(
         "results": str(out),
         "plan": str(plan or ""),
         "time_limit_s": str(time_limit_s or 0.0),
+        "episodes": str(out / "episodes") if video else "",
     }
     code = run_graph("evaluate", texts)
     if (out / "results.json").exists():
+        from activemimic_bringup.evaluation.recording import write_videos
         from activemimic_bringup.evaluation.report import write_report
 
+        write_videos(out)
         typer.echo(f"report: {write_report(out)}")
     raise typer.Exit(code)
 

@@ -17,7 +17,7 @@ from activemimic_training.dataset.video import VideoWriter
 
 from activemimic_bringup.evaluation.movers import Mover, check_policy_name, make_mover, weights_digest
 from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
-from activemimic_bringup.evaluation.results import Protocol, Trial, load_trials, save_trials
+from activemimic_bringup.evaluation.results import Protocol, Trial, load_trials, media_of, save_trials
 from activemimic_bringup.evaluation.trace import Trace
 from activemimic_bringup.lockstep import LockstepRobot
 from activemimic_bringup.parallel import by_batches
@@ -92,14 +92,12 @@ def _run_batch(plan: LockstepPlan, time_limit_s: float, out: Path, trials: list[
     with robot.cameras(sizes) as cameras:
         mover = make_mover(plan.policy, robot, cameras, contract)
         for planned in trials:
-            media = f"trials/{planned.number:03d}"
-            with _Watch(robot, cameras, out / media, plan.video) as watch:
-                yield _run_one(robot, mover, watch, planned, media, time_limit_s)
+            with _Watch(robot, cameras, out / media_of(planned.number), plan.video) as watch:
+                trial = _run_one(robot, mover, watch, planned, time_limit_s)
+            yield trial
 
 
-def _run_one(
-    robot: LockstepRobot, mover: Mover, watch: _Watch, planned: PlannedTrial, media: str, time_limit_s: float
-) -> Trial:
+def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: PlannedTrial, time_limit_s: float) -> Trial:
     robot.reset(planned.seed, planned.cell)
     mover.reset(planned.seed)
     every = max(1, round(robot.rate_hz / WATCH_HZ))
@@ -125,7 +123,6 @@ def _run_one(
         time_s=round(robot.simulation.time_s, 3),
         stage_times_s=stage_times_s,
         first_seen_s=watch.trace.first_seen_s,
-        media=media,
         diagnostics={"controller": {kind: str(count) for kind, count in robot.controller.counters.items()}},
     )
 

@@ -14,6 +14,8 @@ from activemimic_description.contract import JointSink, JointSource
 from activemimic_training.bags import EpisodeReader
 from activemimic_training.dataset.video import VideoWriter
 
+from activemimic_bringup.evaluation.results import read_results
+
 CHUNK_TOPIC = "/activemimic/chunk"
 INFERENCE_TOPIC = "/activemimic/inference"
 STATUS_TOPIC = "/sim/task"
@@ -123,3 +125,12 @@ class RecordedTrial:
         if topic not in self.reader.types:
             return []
         return [{pair.key: pair.value for pair in m.msg.values} for m in self.reader.messages([topic])]
+
+
+def write_videos(out: Path) -> None:
+    """The video of every trial in `out/results.json` whose episode lies in `out/episodes`, unless it is there."""
+    for trial in read_results(out / "results.json").trials:
+        video = out / f"{trial.media}.mp4"
+        episode = out / "episodes" / Path(trial.episode).name
+        if trial.episode and episode.is_dir() and not video.exists():
+            RecordedTrial(episode).write_video(video)

@@ -23,9 +23,10 @@ def write_report(out: Path) -> Path:
     results = read_results(out / "results.json")
     stages = make_task(results.protocol.task).stages
     draw_funnel(stages, reached(results.trials, stages), out / "media" / "funnel.png")
-    traces = [(trial, read_trace(out / f"{trial.media}.csv")) for trial in results.trials if trial.media]
-    if traces:
-        draw_head_traces([(trial.success, trace) for trial, trace in traces], out / "media" / "head.png")
+    watched = [trial for trial in results.trials if (out / f"{trial.media}.csv").exists()]
+    if watched:
+        traces = [(trial.success, read_trace(out / f"{trial.media}.csv")) for trial in watched]
+        draw_head_traces(traces, out / "media" / "head.png")
     path = out / "report.html"
     path.write_text(page(f"{results.protocol.task}: {results.protocol.policy}", _body(out, results, stages)))
     return path
@@ -75,7 +76,7 @@ def _trial(out: Path, trial: Trial, stages: Sequence[str]) -> str:
     cell = "" if trial.cell is None else f", cell {trial.cell}"
     times = [(stage, f"{trial.stage_times_s[stage]:.1f} s") for stage in stages if stage in trial.stage_times_s]
     video = ""
-    if trial.media and (out / f"{trial.media}.mp4").exists():
+    if (out / f"{trial.media}.mp4").exists():
         video = f'<video src="{trial.media}.mp4" controls loop muted preload="none" width="1008"></video>'
     told = f" ({escape(trial.failure)})" if trial.failure else ""
     return f"""<details><summary>{trial.number}: <span class="{style}">{outcome}</span> after {trial.time_s:.1f} s,

@@ -42,7 +42,6 @@ class Trial:
     Attributes:
         stage_times_s: when each stage was reached first.
         first_seen_s: when the head camera first saw the target; None if never, or not watched (through ROS).
-        media: the trial's video and trace, without suffix, beside the results; empty if there are none.
         episode: the recorded episode's folder on the recorder's machine; empty if nothing was recorded.
         diagnostics: node -> its last values.
     """
@@ -57,9 +56,12 @@ class Trial:
     time_s: float
     stage_times_s: dict[str, float]
     first_seen_s: float | None = None
-    media: str = ""
     episode: str = ""
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def media(self) -> str:
+        return media_of(self.number)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Results:
 
     protocol: Protocol
     trials: list[Trial]
+
+
+def media_of(number: int) -> str:
+    """Where a trial's trace (.csv) and video (.mp4) lie beside the results, without suffix."""
+    return f"trials/{number:03d}"
 
 
 def read_results(path: Path) -> Results:

@@ -31,7 +31,6 @@ TRIALS = [
         time_s=9.5 + number,
         stage_times_s={"start": 0.0, "grasped": 4.5},
         first_seen_s=2.1,
-        media=f"trials/{number:03d}",
         diagnostics={"controller": {"late": "0"}},
     )
     for number in range(3)
