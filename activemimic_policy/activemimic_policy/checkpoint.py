@@ -28,7 +28,7 @@ from activemimic_policy.spec import PolicySpec
 from activemimic_policy.strict import explain, parse_json, parse_section
 from activemimic_policy.tokenizer import Tokenizer, TokenizerError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG, WEIGHTS, NORMALIZATION = "config.json", "model.safetensors", "normalization.json"
 TOKENIZER, CONTRACT = "tokenizer.json", "contract.yaml"
 

@@ -27,13 +27,17 @@ class ModelConfig(BaseModel):
     action_width: PositiveInt = 32
     horizon: PositiveInt
 
-    # Vision: each stem layer halves the image; the last one's channels are the vision transformer's width.
-    stem_channels: tuple[PositiveInt, ...]
+    # Vision: square patches of `patch_px`, cut linearly (as SigLIP's) or by a convolutional stem, each of whose layers
+    # halves the image; then a transformer over each camera by itself.
+    patch_px: PositiveInt
+    stem_channels: tuple[PositiveInt, ...] = ()  # empty: linear patches
     stem_groups: PositiveInt = 4
+    vision_width: PositiveInt
     vision_depth: PositiveInt
     vision_heads: PositiveInt
     vision_mlp: PositiveInt
     keypoints: bool  # one more token a camera: the expected position of each channel of the last stem layer but one
+    camera_embedding: bool  # a learned vector a camera on its tokens
 
     # Prefix and expert share depth, heads and head size, because the expert attends to the prefix's keys.
     depth: PositiveInt
@@ -47,16 +51,12 @@ class ModelConfig(BaseModel):
     rope_base: PositiveFloat = 1e4
 
     @property
-    def vision_width(self) -> int:
-        return self.stem_channels[-1]
-
-    @property
     def tokens_per_camera(self) -> int:
         return self.patches_per_camera + self.keypoints
 
     @property
     def patches_per_camera(self) -> int:
-        return (self.image_px // 2 ** len(self.stem_channels)) ** 2
+        return (self.image_px // self.patch_px) ** 2
 
     @property
     def prefix_length(self) -> int:
@@ -65,17 +65,25 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ModelConfig:
-        halvings = 2 ** len(self.stem_channels)
+        stem = self.stem_channels
         rules = [
-            (len(self.stem_channels) > 1, "stem_channels must name at least two layers"),
-            (self.image_px % halvings == 0, f"image_px {self.image_px} must be a multiple of {halvings}"),
+            (self.image_px % self.patch_px == 0, f"image_px {self.image_px} must be a multiple of {self.patch_px}"),
             (
-                all(c % self.stem_groups == 0 for c in self.stem_channels),
-                f"stem_channels {self.stem_channels} must be multiples of stem_groups {self.stem_groups}",
+                not stem or (len(stem) > 1 and self.patch_px == 2 ** len(stem)),
+                f"stem_channels must name at least two layers and halve to patch_px {self.patch_px}, found {stem}",
             ),
             (
-                self.stem_channels and self.vision_width % self.vision_heads == 0,
-                f"the last of stem_channels must be a multiple of vision_heads {self.vision_heads}",
+                not stem or self.vision_width == stem[-1],
+                f"vision_width {self.vision_width} must be the last of stem_channels {stem}",
+            ),
+            (
+                all(c % self.stem_groups == 0 for c in stem),
+                f"stem_channels {stem} must be multiples of stem_groups {self.stem_groups}",
+            ),
+            (bool(stem) or not self.keypoints, "keypoints need a convolutional stem: name stem_channels"),
+            (
+                self.vision_width % self.vision_heads == 0,
+                f"vision_width {self.vision_width} must be a multiple of vision_heads {self.vision_heads}",
             ),
             (self.heads % self.kv_heads == 0, f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}"),
             (self.head_dim % 2 == 0, f"head_dim {self.head_dim} must be even (rotary positions turn pairs)"),
@@ -92,17 +100,67 @@ class ModelConfig(BaseModel):
         return self
 
 
+# PaliGemma 3 B (SigLIP So400m/14 at 224 px, Gemma 2 B) with an expert of the same attention geometry.
+_PALIGEMMA: dict[str, Any] = {
+    "image_px": 224,
+    "horizon": 50,
+    "text_length": 48,
+    "patch_px": 14,
+    "vision_width": 1152,
+    "vision_depth": 27,
+    "vision_heads": 16,
+    "vision_mlp": 4304,
+    "keypoints": False,
+    "camera_embedding": False,
+    "depth": 18,
+    "heads": 8,
+    "kv_heads": 1,
+    "head_dim": 256,
+    "prefix_width": 2048,
+    "prefix_mlp": 16384,
+}
+PALIGEMMA_VOCABULARY = 257152
+
 PRESETS: dict[str, dict[str, Any]] = {
+    # The paper's: a 602 M expert.
+    "activemimic": {**_PALIGEMMA, "expert_width": 1536, "expert_mlp": 5632},
+    # The paper's baseline: a 315 M expert, the layout of the released pi0 weights.
+    "pi0": {**_PALIGEMMA, "expert_width": 1024, "expert_mlp": 4096},
+    # 20 M parameters: for a workstation with a GPU.
+    "small": {
+        "image_px": 128,
+        "horizon": 50,
+        "text_length": 24,
+        "patch_px": 16,
+        "stem_channels": (48, 96, 192, 320),
+        "vision_width": 320,
+        "vision_depth": 5,
+        "vision_heads": 5,
+        "vision_mlp": 1280,
+        "keypoints": True,
+        "camera_embedding": True,
+        "depth": 8,
+        "heads": 8,
+        "kv_heads": 1,
+        "head_dim": 32,
+        "prefix_width": 320,
+        "prefix_mlp": 960,
+        "expert_width": 256,
+        "expert_mlp": 768,
+    },
     # 1.26 M parameters: learns to grasp in minutes on two CPU cores.
     "tiny": {
         "image_px": 96,
         "horizon": 16,
         "text_length": 16,
+        "patch_px": 16,
         "stem_channels": (24, 48, 96, 96),
+        "vision_width": 96,
         "vision_depth": 2,
         "vision_heads": 3,
         "vision_mlp": 384,
         "keypoints": True,
+        "camera_embedding": True,
         "depth": 4,
         "heads": 4,
         "kv_heads": 1,
@@ -111,25 +169,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prefix_mlp": 320,
         "expert_width": 96,
         "expert_mlp": 320,
-    },
-    # 9 M parameters: for a workstation with a GPU.
-    "small": {
-        "image_px": 128,
-        "horizon": 50,
-        "text_length": 24,
-        "stem_channels": (32, 64, 128, 256),
-        "vision_depth": 4,
-        "vision_heads": 4,
-        "vision_mlp": 1024,
-        "keypoints": True,
-        "depth": 6,
-        "heads": 8,
-        "kv_heads": 1,
-        "head_dim": 32,
-        "prefix_width": 256,
-        "prefix_mlp": 768,
-        "expert_width": 192,
-        "expert_mlp": 576,
     },
 }
 

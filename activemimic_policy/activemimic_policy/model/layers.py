@@ -45,7 +45,7 @@ class RMSNorm(nn.Module):
 
 
 class GeGLU(nn.Module):
-    """down(gelu(gate(x)) * up(x)); gate and up are one matrix."""
+    """down(gelu(gate(x)) * up(x)), gelu by its tanh formula; gate and up are one matrix."""
 
     def __init__(self, width: int, hidden: int, layers: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class GeGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(functional.gelu(gate) * up)
+        return self.down(functional.gelu(gate, approximate="tanh") * up)
 
 
 class KeyValueProjection(nn.Module):
@@ -140,8 +140,10 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     return torch.addcmul(x * rotation.cos, x.roll(x.shape[-1] // 2, dims=-1), rotation.sin)
 
 
-def residual_output(inputs: int, outputs: int, layers: int) -> nn.Linear:
+def residual_output(inputs: int, outputs: int, layers: int, bias: bool = False) -> nn.Linear:
     """A linear map onto the residual stream, small enough that `layers` blocks start near the identity."""
-    linear = nn.Linear(inputs, outputs, bias=False)
+    linear = nn.Linear(inputs, outputs, bias=bias)
     nn.init.normal_(linear.weight, std=0.02 / math.sqrt(2 * layers))
+    if bias:
+        nn.init.zeros_(linear.bias)
     return linear

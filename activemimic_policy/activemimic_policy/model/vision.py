@@ -1,6 +1,7 @@
-"""Images to tokens: a convolutional stem, then a small vision transformer over each camera by itself.
+"""Images to tokens: linear patches or a convolutional stem, then a vision transformer over each camera by itself.
 
-The stem matters: with plain patches the same policy closes its hand centimetres beside the object.
+With linear patches this is SigLIP, whose weights it takes (`weights.py`). Where nothing is pretrained the stem matters:
+with plain patches the same small policy closes its hand centimetres beside the object.
 Axes: B batch, C cameras, N tokens per camera, V vision width, W prefix width.
 """
 
@@ -22,8 +23,12 @@ class VisionTower(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.vision_width
-        self.stem = conv_stem(config)
-        self.keypoint_layer = len(self.stem) * (len(config.stem_channels) - 1) // len(config.stem_channels)
+        if config.stem_channels:
+            self.stem = conv_stem(config)
+            self.keypoint_layer = len(self.stem) * (len(config.stem_channels) - 1) // len(config.stem_channels)
+        else:
+            self.stem = nn.Sequential(nn.Conv2d(3, width, config.patch_px, stride=config.patch_px))
+            self.keypoint_layer = 0
         self.position = nn.Parameter(sine_positions(config.patches_per_camera, width))
         self.blocks = nn.ModuleList(
             VisionBlock(width, config.vision_mlp, config.vision_heads, config.vision_depth)
@@ -32,7 +37,9 @@ class VisionTower(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.project = nn.Linear(width, config.prefix_width)
         self.keypoints = Keypoints(config.stem_channels[-2], config.prefix_width) if config.keypoints else None
-        self.camera = nn.Parameter(torch.randn(config.cameras, config.prefix_width) * 0.02)
+        self.camera = (
+            nn.Parameter(torch.randn(config.cameras, config.prefix_width) * 0.02) if config.camera_embedding else None
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """images (B, C, px, px, 3) in [-1, 1] -> tokens (B, C·N, W)."""
@@ -47,7 +54,9 @@ class VisionTower(nn.Module):
         if self.keypoints is not None:
             tokens = torch.cat([tokens, self.keypoints(early)[:, None]], dim=1)
         tokens = tokens.unflatten(0, (batch, cameras))
-        return (tokens + self.camera[:, None]).flatten(1, 2)
+        if self.camera is not None:
+            tokens = tokens + self.camera[:, None]
+        return tokens.flatten(1, 2)
 
 
 class Keypoints(nn.Module):
@@ -80,10 +89,10 @@ class VisionBlock(nn.Module):
         self.head_dim = width // heads
         self.attention_norm = nn.LayerNorm(width, eps=1e-6)
         self.qkv = nn.Linear(width, 3 * width)
-        self.out = residual_output(width, width, layers)
+        self.out = residual_output(width, width, layers, bias=True)
         self.mlp_norm = nn.LayerNorm(width, eps=1e-6)
         self.up = nn.Linear(width, mlp)
-        self.down = residual_output(mlp, width, layers)
+        self.down = residual_output(mlp, width, layers, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, N, V) -> (B, N, V)."""
@@ -91,7 +100,7 @@ class VisionBlock(nn.Module):
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(queries, keys, values)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.down(functional.gelu(self.up(self.mlp_norm(x))))
+        return x + self.down(functional.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
 
 
 def sine_positions(patches: int, width: int) -> Tensor:
