@@ -1,0 +1,130 @@
+"""The Finding expert: look to one side, else to the other; then the hand of that side goes there, closes and lifts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from activemimic_sim.experts.expert import STEP_S, Expert
+from activemimic_sim.experts.hand import Hand, shortened, turned
+from activemimic_sim.simulation import Simulation
+from activemimic_sim.tasks.contacts import holds, view_angles_rad
+from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, REGION_SIZE_M, TABLE_HEIGHT_M, YOGURT_RADIUS_M
+
+_OUTWARDS = {"left": 1.0, "right": -1.0}
+_WEIGHTS = (0.1, 0.1, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
+_REST_LIFT_M, _REST_PITCH_RAD = 0.28, 0.15
+# The left arm with its hand level in the middle of its region; the right one is its mirror image.
+_REST_ARM_RAD = np.array([-0.016, 1.292, -0.868, -1.162, 0.830, 0.673, 0.497])
+# The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
+_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.47, np.deg2rad(110.0)
+_GRASP_ABOVE_TABLE_M = 0.07
+_LIFT_BY_M = 0.16
+_SPEED_M_S, _TURN_RAD_S = 0.35, 1.2
+_STAND_OFF_M = 0.10  # the fingertips are clear of the yogurt from here on
+_ALIGNED_M = 0.006  # nearer to the line of approach than this, the hand goes straight on
+_CENTERED_M, _LEVEL_M = 0.007, 0.012  # close enough to the yogurt to close the gripper
+_MISAIM_M = 0.04
+_CLOSING, _EMPTY = 0.2, 0.75  # a gripper closed beyond the first is on its way to hold, beyond the second it missed
+_EDGE_RAD = np.deg2rad(6.0)  # what is nearer than this to the edge of the view goes unnoticed
+_ARRIVED_RAD = 0.06
+
+
+class FindingExpert(Expert):
+    def __init__(self, simulation: Simulation, seed: int) -> None:
+        super().__init__(simulation, seed)
+        self.arms = ("left", "right")  # until it has seen on which side the yogurt stands
+        self._hands = {side: Hand(simulation, side, ("waist_lift", "waist_pitch"), _WEIGHTS) for side in self.arms}
+        self._shift_m = simulation.task.shift_m
+        self._half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
+        self._look_to = str(self.rng.choice(self.arms))
+        # Nobody looks at the middle of a region to the centimetre, nor always as long.
+        self._gaze_offset = np.array([*self.rng.uniform(-0.5, 0.5, 2) * REGION_SIZE_M * 0.5, self.rng.uniform(0.0, 0.1)])
+        self._patience_s = self.rng.uniform(0.2, 0.6)
+        self._reaction_s = self.rng.uniform(0.1, 0.3)
+        self._seen_s = self._arrived_s = 0.0
+        # From afar the hand aims a few centimetres beside the yogurt, as anybody's would; near enough, it is corrected.
+        self._misaim = self.rng.uniform(-_MISAIM_M, _MISAIM_M, 2)
+        self._corrected_below_m = self.rng.uniform(0.03, 0.12)
+        self._command: np.ndarray | None = None
+
+    def act(self) -> np.ndarray:
+        simulation = self.simulation
+        if self._command is None:
+            self._command = simulation.measured()
+        command = self._command.copy()
+        yogurt = simulation.data.body("yogurt").xpos
+        if len(self.arms) > 1:
+            self._search(yogurt, command)
+        else:
+            side = self.arms[0]
+            hand = self._hands[side]
+            command[hand.slots], command[hand.gripper_slot] = self._pick(side, hand, yogurt)
+            self.look_at(yogurt, command)
+        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
+        return self._command
+
+    def _search(self, yogurt: np.ndarray, command: np.ndarray) -> None:
+        """Turn the head in `command` (S,) one step; the arms wait until the yogurt has been in view for a while."""
+        data = self.simulation.data
+        in_view = np.max(np.abs(view_angles_rad(data, "head", yogurt))) < self._half_view_rad - _EDGE_RAD
+        self._seen_s = self._seen_s + STEP_S if in_view else 0.0
+        if in_view:
+            self.look_at(yogurt, command)
+            if self._seen_s > self._reaction_s:
+                self.arms = ("left",) if yogurt[1] > 0.0 else ("right",)
+            return
+        x, y = REGION_CENTER_XY_M
+        center = np.array([x, _OUTWARDS[self._look_to] * y, TABLE_HEIGHT_M])
+        gaze = center + self._shift_m + self._gaze_offset
+        self.look_at(gaze, command)
+        if abs(view_angles_rad(data, "head", gaze)[0]) < _ARRIVED_RAD:
+            self._arrived_s += STEP_S
+        if self._arrived_s > self._patience_s:
+            self._look_to = "right" if self._look_to == "left" else "left"
+            self._arrived_s = 0.0
+
+    def _pick(self, side: str, hand: Hand, yogurt: np.ndarray) -> tuple[np.ndarray, float]:
+        """One step of the hand: (J,) chain joints and the gripper's fraction."""
+        tip, R = hand.pose()
+        outwards = _OUTWARDS[side]
+        yaw = outwards * _TURN_RAD_M * (outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M)
+        tool = _tool_level(yaw)
+        grasp = np.array([yogurt[0], yogurt[1], TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M])
+        closed = hand.closed()
+        gripper = 0.0
+        if _CLOSING < closed < _EMPTY and np.linalg.norm(tip - yogurt) < 2 * YOGURT_RADIUS_M:
+            gripper = 1.0
+            goal = tip
+            if holds(self.simulation.model, self.simulation.data, hand.gripper, "yogurt"):
+                goal = np.array([tip[0], tip[1], grasp[2] + _LIFT_BY_M])
+        elif np.linalg.norm(tip[:2] - grasp[:2]) < _CENTERED_M and abs(tip[2] - grasp[2]) < _LEVEL_M:
+            gripper = 1.0
+            goal = grasp
+        else:
+            goal = self._approach(tip, grasp, tool)
+        position = tip + shortened(goal - tip, self.pace * _SPEED_M_S * STEP_S)
+        rotation = turned(R, tool, _TURN_RAD_S * STEP_S)
+        arm = outwards * _REST_ARM_RAD
+        return hand.towards(position, rotation, np.array([_REST_LIFT_M, _REST_PITCH_RAD, *arm])), gripper
+
+    def _approach(self, tip: np.ndarray, grasp: np.ndarray, tool: np.ndarray) -> np.ndarray:
+        """Where the open hand goes next (3,)."""
+        across, forward = tool[:, 1], tool[:, 2]
+        along, beside = (tip - grasp) @ forward, (tip - grasp) @ across
+        off_line = float(np.hypot(beside, tip[2] - grasp[2]))
+        if off_line < self._corrected_below_m:
+            self._misaim = np.zeros(2)
+        if off_line > 2 * _ALIGNED_M + 0.012 and along > 0.02 - _STAND_OFF_M and abs(beside) < 0.15:
+            # Beside or above the yogurt: back first, or the fingers sweep it away.
+            return tip - _STAND_OFF_M * forward
+        # A funnel: the further from the line of approach, the further back the hand stays.
+        stand_off = min(_STAND_OFF_M, 6.0 * max(0.0, off_line - _ALIGNED_M))
+        aside, above = self._misaim
+        return grasp - stand_off * forward + aside * across + np.array([0.0, 0.0, above])
+
+
+def _tool_level(yaw_rad: float) -> np.ndarray:
+    """Rotation of the gripper's base: z level and ahead, turned left by the yaw, fingers apart to left and right."""
+    z = np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
+    y = np.array([-np.sin(yaw_rad), np.cos(yaw_rad), 0.0])
+    return np.stack([np.cross(y, z), y, z], axis=1)
