@@ -11,21 +11,21 @@ from activemimic_sim.tasks.contacts import holds, view_angles_rad
 from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, REGION_SIZE_M, TABLE_HEIGHT_M, YOGURT_RADIUS_M
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
-_WEIGHTS = (0.1, 0.1, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
-_REST_LIFT_M, _REST_PITCH_RAD = 0.28, 0.15
+_WEIGHTS = (0.1, 0.05, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
+_REST_LIFT_M, _REST_PITCH_RAD = 0.28, 0.14
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
-_REST_ARM_RAD = np.array([-0.016, 1.292, -0.868, -1.162, 0.830, 0.673, 0.497])
+_REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
-_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.47, np.deg2rad(110.0)
+_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.42, np.deg2rad(110.0)
 _GRASP_ABOVE_TABLE_M = 0.07
 _LIFT_BY_M = 0.16
-_SPEED_M_S, _TURN_RAD_S = 0.35, 1.2
+_SPEED_M_S, _TURN_RAD_S = 0.30, 1.2
 _STAND_OFF_M = 0.10  # the fingertips are clear of the yogurt from here on
 _ALIGNED_M = 0.006  # nearer to the line of approach than this, the hand goes straight on
 _CENTERED_M, _LEVEL_M = 0.007, 0.012  # close enough to the yogurt to close the gripper
 _MISAIM_M = 0.04
 _CLOSING, _EMPTY = 0.2, 0.75  # a gripper closed beyond the first is on its way to hold, beyond the second it missed
-_EDGE_RAD = np.deg2rad(6.0)  # what is nearer than this to the edge of the view goes unnoticed
+_EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view goes unnoticed
 _ARRIVED_RAD = 0.06
 
 
@@ -44,7 +44,7 @@ class FindingExpert(Expert):
         self._seen_s = self._arrived_s = 0.0
         # From afar the hand aims a few centimetres beside the yogurt, as anybody's would; near enough, it is corrected.
         self._misaim = self.rng.uniform(-_MISAIM_M, _MISAIM_M, 2)
-        self._corrected_below_m = self.rng.uniform(0.03, 0.12)
+        self._corrected_below_m = self.rng.uniform(0.07, 0.15)
         self._command: np.ndarray | None = None
 
     def act(self) -> np.ndarray:
@@ -88,7 +88,7 @@ class FindingExpert(Expert):
         tip, R = hand.pose()
         outwards = _OUTWARDS[side]
         yaw = outwards * _TURN_RAD_M * (outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M)
-        tool = _tool_level(yaw)
+        tool = _tool_level(yaw, side)
         grasp = np.array([yogurt[0], yogurt[1], TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M])
         closed = hand.closed()
         gripper = 0.0
@@ -123,8 +123,8 @@ class FindingExpert(Expert):
         return grasp - stand_off * forward + aside * across + np.array([0.0, 0.0, above])
 
 
-def _tool_level(yaw_rad: float) -> np.ndarray:
-    """Rotation of the gripper's base: z level and ahead, turned left by the yaw, fingers apart to left and right."""
+def _tool_level(yaw_rad: float, side: str) -> np.ndarray:
+    """Rotation of the gripper's base: z level and ahead, turned left by the yaw, the wrist camera above the fingers."""
     z = np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
-    y = np.array([-np.sin(yaw_rad), np.cos(yaw_rad), 0.0])
+    y = _OUTWARDS[side] * np.array([np.sin(yaw_rad), -np.cos(yaw_rad), 0.0])
     return np.stack([np.cross(y, z), y, z], axis=1)

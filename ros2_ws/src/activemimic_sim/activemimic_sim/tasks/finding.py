@@ -19,12 +19,12 @@ UPRIGHT_RAD, LYING_RAD = np.deg2rad(30.0), np.deg2rad(60.0)
 _REACHED_M = 0.03
 
 # Both hands before the body, low above the table, turned a little inwards; the head looks straight ahead.
-_LEFT_ARM_RAD = (0.38, 1.17, -0.67, -1.17, 0.76, 1.35, 0.44)
+_LEFT_ARM_RAD = (0.43, 0.75, -0.04, -1.10, -0.01, 1.40, -2.28)
 _START = {
     "head_yaw": 0.0,
     "head_pitch": 0.30,
-    "waist_pitch": 0.10,
-    "waist_lift": 0.30,
+    "waist_pitch": 0.12,
+    "waist_lift": 0.27,
     **{f"left_arm_{n}": q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
     **{f"right_arm_{n}": -q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
     "left_gripper": 0.0,
