@@ -11,12 +11,12 @@ from activemimic_sim.tasks.contacts import holds, view_angles_rad
 from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, REGION_SIZE_M, TABLE_HEIGHT_M, YOGURT_RADIUS_M
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
-_WEIGHTS = (0.1, 0.05, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
-_REST_LIFT_M, _REST_PITCH_RAD = 0.28, 0.14
+_WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
+_REST_LIFT_M, _REST_PITCH_RAD = 0.34, 0.12
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
 _REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
-_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.42, np.deg2rad(110.0)
+_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.385, np.deg2rad(130.0)
 _GRASP_ABOVE_TABLE_M = 0.07
 _LIFT_BY_M = 0.16
 _SPEED_M_S, _TURN_RAD_S = 0.30, 1.2

@@ -18,13 +18,14 @@ LIFTED_M = 0.10
 UPRIGHT_RAD, LYING_RAD = np.deg2rad(30.0), np.deg2rad(60.0)
 _REACHED_M = 0.03
 
-# Both hands before the body, low above the table, turned a little inwards; the head looks straight ahead.
-_LEFT_ARM_RAD = (0.43, 0.75, -0.04, -1.10, -0.01, 1.40, -2.28)
+# Both hands before the body, above the table, turned inwards so far that neither wrist camera sees a region; the head
+# looks straight ahead.
+_LEFT_ARM_RAD = (0.15, 1.06, 0.20, -1.275, 0.11, 0.73, -2.08)
 _START = {
     "head_yaw": 0.0,
-    "head_pitch": 0.30,
+    "head_pitch": 0.36,
     "waist_pitch": 0.12,
-    "waist_lift": 0.27,
+    "waist_lift": 0.38,
     **{f"left_arm_{n}": q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
     **{f"right_arm_{n}": -q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
     "left_gripper": 0.0,
