@@ -12,15 +12,16 @@ from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, REGION_SIZE_M, TAB
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
 _WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
-_REST_LIFT_M, _REST_PITCH_RAD = 0.34, 0.12
+_REST_LIFT_M, _REST_PITCH_RAD = 0.40, 0.12
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
 _REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
-_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.385, np.deg2rad(130.0)
-_GRASP_ABOVE_TABLE_M = 0.07
+_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.40, np.deg2rad(170.0)
+_GRASP_ABOVE_TABLE_M = 0.08
+_DEEP_M = 0.015  # how far the fingertips reach beyond the yogurt's axis: a grip at their very ends is a weak one
 _LIFT_BY_M = 0.16
 _SPEED_M_S, _TURN_RAD_S = 0.30, 1.2
-_STAND_OFF_M = 0.10  # the fingertips are clear of the yogurt from here on
+_STAND_OFF_M = 0.115  # the fingertips are clear of the yogurt from here on
 _ALIGNED_M = 0.006  # nearer to the line of approach than this, the hand goes straight on
 _CENTERED_M, _LEVEL_M = 0.007, 0.012  # close enough to the yogurt to close the gripper
 _MISAIM_M = 0.04
@@ -89,7 +90,8 @@ class FindingExpert(Expert):
         outwards = _OUTWARDS[side]
         yaw = outwards * _TURN_RAD_M * (outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M)
         tool = _tool_level(yaw, side)
-        grasp = np.array([yogurt[0], yogurt[1], TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M])
+        grasp = yogurt + _DEEP_M * tool[:, 2]
+        grasp[2] = TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M
         closed = hand.closed()
         gripper = 0.0
         if _CLOSING < closed < _EMPTY and np.linalg.norm(tip - yogurt) < 2 * YOGURT_RADIUS_M:

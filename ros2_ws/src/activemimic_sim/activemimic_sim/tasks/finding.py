@@ -20,12 +20,12 @@ _REACHED_M = 0.03
 
 # Both hands before the body, above the table, turned inwards so far that neither wrist camera sees a region; the head
 # looks straight ahead.
-_LEFT_ARM_RAD = (0.15, 1.06, 0.20, -1.275, 0.11, 0.73, -2.08)
+_LEFT_ARM_RAD = (0.03, 0.82, 0.25, -1.225, 0.08, 0.80, -2.29)
 _START = {
     "head_yaw": 0.0,
     "head_pitch": 0.36,
     "waist_pitch": 0.12,
-    "waist_lift": 0.38,
+    "waist_lift": 0.36,
     **{f"left_arm_{n}": q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
     **{f"right_arm_{n}": -q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
     "left_gripper": 0.0,
