@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import Hand, shortened, turned
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks.contacts import holds, view_angles_rad
-from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, REGION_SIZE_M, TABLE_HEIGHT_M, YOGURT_RADIUS_M
+from activemimic_sim.tasks.contacts import holds, tilt_rad, view_angles_rad
+from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, TABLE_HEIGHT_M, YOGURT_HEIGHT_M, YOGURT_RADIUS_M
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
 _WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
@@ -16,7 +17,7 @@ _REST_LIFT_M, _REST_PITCH_RAD = 0.40, 0.12
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
 _REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
-_STRAIGHT_AT_Y_M, _TURN_RAD_M = 0.40, np.deg2rad(170.0)
+_STRAIGHT_AT_Y_M, _TURN_RAD_M, _MOST_TURN_RAD = 0.40, np.deg2rad(170.0), np.deg2rad(60.0)
 _GRASP_ABOVE_TABLE_M = 0.08
 _DEEP_M = 0.015  # how far the fingertips reach beyond the yogurt's axis: a grip at their very ends is a weak one
 _LIFT_BY_M = 0.16
@@ -28,6 +29,7 @@ _MISAIM_M = 0.04
 _CLOSING, _EMPTY = 0.2, 0.75  # a gripper closed beyond the first is on its way to hold, beyond the second it missed
 _EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view goes unnoticed
 _ARRIVED_RAD = 0.06
+_FALLING_RAD = np.deg2rad(8.0)
 
 
 class FindingExpert(Expert):
@@ -39,7 +41,7 @@ class FindingExpert(Expert):
         self._half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
         self._look_to = str(self.rng.choice(self.arms))
         # Nobody looks at the middle of a region to the centimetre, nor always as long.
-        self._gaze_offset = np.array([*self.rng.uniform(-0.5, 0.5, 2) * REGION_SIZE_M * 0.5, self.rng.uniform(0.0, 0.1)])
+        self._gaze_offset = self.rng.uniform((-0.04, -0.06, 0.0), (0.04, 0.06, 0.1))
         self._patience_s = self.rng.uniform(0.2, 0.6)
         self._reaction_s = self.rng.uniform(0.1, 0.3)
         self._seen_s = self._arrived_s = 0.0
@@ -88,17 +90,18 @@ class FindingExpert(Expert):
         """One step of the hand: (J,) chain joints and the gripper's fraction."""
         tip, R = hand.pose()
         outwards = _OUTWARDS[side]
-        yaw = outwards * _TURN_RAD_M * (outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M)
-        tool = _tool_level(yaw, side)
+        beyond = outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M
+        tool = _tool_level(outwards * np.clip(_TURN_RAD_M * beyond, 0.0, _MOST_TURN_RAD), side)
         grasp = yogurt + _DEEP_M * tool[:, 2]
         grasp[2] = TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M
         closed = hand.closed()
         gripper = 0.0
-        if _CLOSING < closed < _EMPTY and np.linalg.norm(tip - yogurt) < 2 * YOGURT_RADIUS_M:
+        if self._between_fingers(tip) and (_CLOSING < closed < _EMPTY or self._tilted()):
             gripper = 1.0
             goal = tip
             if holds(self.simulation.model, self.simulation.data, hand.gripper, "yogurt"):
                 goal = np.array([tip[0], tip[1], grasp[2] + _LIFT_BY_M])
+                tool = _upright(self.simulation.data.body("yogurt").xmat) @ R
         elif np.linalg.norm(tip[:2] - grasp[:2]) < _CENTERED_M and abs(tip[2] - grasp[2]) < _LEVEL_M:
             gripper = 1.0
             goal = grasp
@@ -108,6 +111,15 @@ class FindingExpert(Expert):
         rotation = turned(R, tool, _TURN_RAD_S * STEP_S)
         arm = outwards * _REST_ARM_RAD
         return hand.towards(position, rotation, np.array([_REST_LIFT_M, _REST_PITCH_RAD, *arm])), gripper
+
+    def _between_fingers(self, tip: np.ndarray) -> bool:
+        pose = self.simulation.data.body("yogurt")
+        x, y, z = pose.xmat.reshape(3, 3).T @ (tip - pose.xpos)
+        return bool(np.hypot(x, y) < 1.5 * YOGURT_RADIUS_M and abs(z) < YOGURT_HEIGHT_M / 2)
+
+    def _tilted(self) -> bool:
+        """Whether the yogurt is about to fall: between the fingers it can be caught."""
+        return tilt_rad(self.simulation.data, "yogurt") > _FALLING_RAD
 
     def _approach(self, tip: np.ndarray, grasp: np.ndarray, tool: np.ndarray) -> np.ndarray:
         """Where the open hand goes next (3,)."""
@@ -130,3 +142,11 @@ def _tool_level(yaw_rad: float, side: str) -> np.ndarray:
     z = np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
     y = _OUTWARDS[side] * np.array([np.sin(yaw_rad), -np.cos(yaw_rad), 0.0])
     return np.stack([np.cross(y, z), y, z], axis=1)
+
+
+def _upright(xmat: np.ndarray) -> np.ndarray:
+    """The smallest turn (3, 3) that brings the z axis of an orientation (9,) to the vertical."""
+    quaternion, turn = np.zeros(4), np.zeros(9)
+    mujoco.mju_quatZ2Vec(quaternion, xmat[2::3].copy())
+    mujoco.mju_quat2Mat(turn, quaternion)
+    return turn.reshape(3, 3).T

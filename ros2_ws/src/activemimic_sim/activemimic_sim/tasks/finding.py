@@ -1,4 +1,4 @@
-"""Finding: turn the head to find a yogurt left or right of the view, grasp it and lift it (paper, Sec. 4.1, Table 2)."""
+"""Finding: turn the head to find a yogurt left or right of the view, grasp and lift it (paper, Sec. 4.1, Table 2)."""
 
 from __future__ import annotations
 
