@@ -23,7 +23,7 @@ _REACHED_M = 0.03
 _LEFT_ARM_RAD = (0.03, 0.82, 0.25, -1.225, 0.08, 0.80, -2.29)
 _START = {
     "head_yaw": 0.0,
-    "head_pitch": 0.36,
+    "head_pitch": 0.34,
     "waist_pitch": 0.12,
     "waist_lift": 0.36,
     **{f"left_arm_{n}": q for n, q in enumerate(_LEFT_ARM_RAD, start=1)},
@@ -32,7 +32,7 @@ _START = {
     "right_gripper": 0.0,
 }
 _JITTER = {
-    "head": 0.06,
+    "head": 0.05,
     "waist_pitch": 0.02,
     "waist_lift": 0.015,
     "left_arm": 0.03,
