@@ -26,3 +26,10 @@ def touching(model: mujoco.MjModel, data: mujoco.MjData, body: str) -> set[int]:
 def tilt_rad(data: mujoco.MjData, body: str) -> float:
     """The angle between a body's z axis and the vertical."""
     return float(np.arccos(np.clip(data.body(body).xmat[8], -1.0, 1.0)))
+
+
+def view_angles_rad(data: mujoco.MjData, camera: str, point: np.ndarray) -> np.ndarray:
+    """How far right and up (2,) of a camera's axis a point (3,) lies; beyond a right angle, it lies behind."""
+    pose = data.camera(camera)
+    right, up, back = pose.xmat.reshape(3, 3).T @ (point - pose.xpos)
+    return np.arctan2([right, up], -back)

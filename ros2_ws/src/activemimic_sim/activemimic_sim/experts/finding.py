@@ -1,0 +1,152 @@
+"""The Finding expert: look to one side, else to the other; then the hand of that side goes there, closes and lifts."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from activemimic_sim.experts.expert import STEP_S, Expert
+from activemimic_sim.experts.hand import Hand, shortened, turned
+from activemimic_sim.simulation import Simulation
+from activemimic_sim.tasks.contacts import holds, tilt_rad, view_angles_rad
+from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, TABLE_HEIGHT_M, YOGURT_HEIGHT_M, YOGURT_RADIUS_M
+
+_OUTWARDS = {"left": 1.0, "right": -1.0}
+_WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
+_REST_LIFT_M, _REST_PITCH_RAD = 0.40, 0.12
+# The left arm with its hand level in the middle of its region; the right one is its mirror image.
+_REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
+# The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
+_STRAIGHT_AT_Y_M, _TURN_RAD_M, _MOST_TURN_RAD = 0.40, np.deg2rad(170.0), np.deg2rad(60.0)
+_GRASP_ABOVE_TABLE_M = 0.08
+_DEEP_M = 0.015  # how far the fingertips reach beyond the yogurt's axis: a grip at their very ends is a weak one
+_LIFT_BY_M = 0.16
+_SPEED_M_S, _TURN_RAD_S = 0.30, 1.2
+_STAND_OFF_M = 0.115  # the fingertips are clear of the yogurt from here on
+_ALIGNED_M = 0.006  # nearer to the line of approach than this, the hand goes straight on
+_CENTERED_M, _LEVEL_M = 0.007, 0.012  # close enough to the yogurt to close the gripper
+_MISAIM_M = 0.04
+_CLOSING, _EMPTY = 0.2, 0.75  # a gripper closed beyond the first is on its way to hold, beyond the second it missed
+_EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view goes unnoticed
+_ARRIVED_RAD = 0.06
+_FALLING_RAD = np.deg2rad(8.0)
+
+
+class FindingExpert(Expert):
+    def __init__(self, simulation: Simulation, seed: int) -> None:
+        super().__init__(simulation, seed)
+        self.arms = ("left", "right")  # until it has seen on which side the yogurt stands
+        self._hands = {side: Hand(simulation, side, ("waist_lift", "waist_pitch"), _WEIGHTS) for side in self.arms}
+        self._shift_m = simulation.task.shift_m
+        self._half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
+        self._look_to = str(self.rng.choice(self.arms))
+        # Nobody looks at the middle of a region to the centimetre, nor always as long.
+        self._gaze_offset = self.rng.uniform((-0.04, -0.06, 0.0), (0.04, 0.06, 0.1))
+        self._patience_s = self.rng.uniform(0.2, 0.6)
+        self._reaction_s = self.rng.uniform(0.1, 0.3)
+        self._seen_s = self._arrived_s = 0.0
+        # From afar the hand aims a few centimetres beside the yogurt, as anybody's would; near enough, it is corrected.
+        self._misaim = self.rng.uniform(-_MISAIM_M, _MISAIM_M, 2)
+        self._corrected_below_m = self.rng.uniform(0.07, 0.15)
+        self._command: np.ndarray | None = None
+
+    def act(self) -> np.ndarray:
+        simulation = self.simulation
+        if self._command is None:
+            self._command = simulation.measured()
+        command = self._command.copy()
+        yogurt = simulation.data.body("yogurt").xpos
+        if len(self.arms) > 1:
+            self._search(yogurt, command)
+        else:
+            side = self.arms[0]
+            hand = self._hands[side]
+            command[hand.slots], command[hand.gripper_slot] = self._pick(side, hand, yogurt)
+            self.look_at(yogurt, command)
+        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
+        return self._command
+
+    def _search(self, yogurt: np.ndarray, command: np.ndarray) -> None:
+        """Turn the head in `command` (S,) one step; the arms wait until the yogurt has been in view for a while."""
+        data = self.simulation.data
+        in_view = np.max(np.abs(view_angles_rad(data, "head", yogurt))) < self._half_view_rad - _EDGE_RAD
+        self._seen_s = self._seen_s + STEP_S if in_view else 0.0
+        if in_view:
+            self.look_at(yogurt, command)
+            if self._seen_s > self._reaction_s:
+                self.arms = ("left",) if yogurt[1] > 0.0 else ("right",)
+            return
+        x, y = REGION_CENTER_XY_M
+        center = np.array([x, _OUTWARDS[self._look_to] * y, TABLE_HEIGHT_M])
+        gaze = center + self._shift_m + self._gaze_offset
+        self.look_at(gaze, command)
+        if abs(view_angles_rad(data, "head", gaze)[0]) < _ARRIVED_RAD:
+            self._arrived_s += STEP_S
+        if self._arrived_s > self._patience_s:
+            self._look_to = "right" if self._look_to == "left" else "left"
+            self._arrived_s = 0.0
+
+    def _pick(self, side: str, hand: Hand, yogurt: np.ndarray) -> tuple[np.ndarray, float]:
+        """One step of the hand: (J,) chain joints and the gripper's fraction."""
+        tip, R = hand.pose()
+        outwards = _OUTWARDS[side]
+        beyond = outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M
+        tool = _tool_level(outwards * np.clip(_TURN_RAD_M * beyond, 0.0, _MOST_TURN_RAD), side)
+        grasp = yogurt + _DEEP_M * tool[:, 2]
+        grasp[2] = TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M
+        closed = hand.closed()
+        gripper = 0.0
+        if self._between_fingers(tip) and (_CLOSING < closed < _EMPTY or self._tilted()):
+            gripper = 1.0
+            goal = tip
+            if holds(self.simulation.model, self.simulation.data, hand.gripper, "yogurt"):
+                goal = np.array([tip[0], tip[1], grasp[2] + _LIFT_BY_M])
+                tool = _upright(self.simulation.data.body("yogurt").xmat) @ R
+        elif np.linalg.norm(tip[:2] - grasp[:2]) < _CENTERED_M and abs(tip[2] - grasp[2]) < _LEVEL_M:
+            gripper = 1.0
+            goal = grasp
+        else:
+            goal = self._approach(tip, grasp, tool)
+        position = tip + shortened(goal - tip, self.pace * _SPEED_M_S * STEP_S)
+        rotation = turned(R, tool, _TURN_RAD_S * STEP_S)
+        arm = outwards * _REST_ARM_RAD
+        return hand.towards(position, rotation, np.array([_REST_LIFT_M, _REST_PITCH_RAD, *arm])), gripper
+
+    def _between_fingers(self, tip: np.ndarray) -> bool:
+        pose = self.simulation.data.body("yogurt")
+        x, y, z = pose.xmat.reshape(3, 3).T @ (tip - pose.xpos)
+        return bool(np.hypot(x, y) < 1.5 * YOGURT_RADIUS_M and abs(z) < YOGURT_HEIGHT_M / 2)
+
+    def _tilted(self) -> bool:
+        """Whether the yogurt is about to fall: between the fingers it can be caught."""
+        return tilt_rad(self.simulation.data, "yogurt") > _FALLING_RAD
+
+    def _approach(self, tip: np.ndarray, grasp: np.ndarray, tool: np.ndarray) -> np.ndarray:
+        """Where the open hand goes next (3,)."""
+        across, forward = tool[:, 1], tool[:, 2]
+        along, beside = (tip - grasp) @ forward, (tip - grasp) @ across
+        off_line = float(np.hypot(beside, tip[2] - grasp[2]))
+        if off_line < self._corrected_below_m:
+            self._misaim = np.zeros(2)
+        if off_line > 2 * _ALIGNED_M + 0.012 and along > 0.02 - _STAND_OFF_M and abs(beside) < 0.15:
+            # Beside or above the yogurt: back first, or the fingers sweep it away.
+            return tip - _STAND_OFF_M * forward
+        # A funnel: the further from the line of approach, the further back the hand stays.
+        stand_off = min(_STAND_OFF_M, 6.0 * max(0.0, off_line - _ALIGNED_M))
+        aside, above = self._misaim
+        return grasp - stand_off * forward + aside * across + np.array([0.0, 0.0, above])
+
+
+def _tool_level(yaw_rad: float, side: str) -> np.ndarray:
+    """Rotation of the gripper's base: z level and ahead, turned left by the yaw, the wrist camera above the fingers."""
+    z = np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
+    y = _OUTWARDS[side] * np.array([np.sin(yaw_rad), -np.cos(yaw_rad), 0.0])
+    return np.stack([np.cross(y, z), y, z], axis=1)
+
+
+def _upright(xmat: np.ndarray) -> np.ndarray:
+    """The smallest turn (3, 3) that brings the z axis of an orientation (9,) to the vertical."""
+    quaternion, turn = np.zeros(4), np.zeros(9)
+    mujoco.mju_quatZ2Vec(quaternion, xmat[2::3].copy())
+    mujoco.mju_quat2Mat(turn, quaternion)
+    return turn.reshape(3, 3).T
