@@ -1,8 +1,9 @@
-"""Instructions to numbers: one number a word, the words being those of the training data's instructions."""
+"""Instructions to numbers: by a tokenizer of the training data's own words, or by PaliGemma's where that is at hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 PADDING, UNKNOWN, BEGIN = "[pad]", "[unk]", "[begin]"
+_PALIGEMMA = ("<pad>", "<unk>", "<bos>")
 
 
 class TokenizerError(ValueError):
@@ -17,11 +19,17 @@ class TokenizerError(ValueError):
 
 
 class Tokenizer:
-    """Word-level tokenizer; case, surrounding space and '_' do not matter; an unknown word becomes `[unk]`."""
+    """Text to numbers, beginning with one that says so.
+
+    Of our own kind (`from_instructions`): a number a word; case, surrounding space and '_' do not matter, an unknown
+    word becomes `[unk]`. PaliGemma's (`from_file`): its pieces of words and, as pi0 does, a line break at the end.
+    """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._padding, _, self._begin = (_special(tokenizer, word) for word in (PADDING, UNKNOWN, BEGIN))
+        self._is_paligemma = tokenizer.token_to_id(_PALIGEMMA[2]) is not None
+        names = _PALIGEMMA if self._is_paligemma else (PADDING, UNKNOWN, BEGIN)
+        self._padding, _, self._begin = (_special(tokenizer, word, names) for word in names)
 
     @classmethod
     def from_instructions(cls, instructions: Iterable[str]) -> Tokenizer:
@@ -30,6 +38,16 @@ class Tokenizer:
         words = {word for instruction in instructions for word in _words(empty, instruction)}
         vocabulary = [PADDING, UNKNOWN, BEGIN, *sorted(words)]
         return cls(_word_level({word: number for number, word in enumerate(vocabulary)}))
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Tokenizer:
+        """The tokenizer of a tokenizer.json, or of a folder that holds one. Raises TokenizerError."""
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            return cls.from_json(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, TokenizerError) as error:
+            raise TokenizerError(f"{file}: {error}") from None
 
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
@@ -53,9 +71,11 @@ class Tokenizer:
 
         Raises TokenizerError when the instruction is empty or has more than length - 1 words.
         """
-        words = self._tokenizer.encode(instruction).ids
+        words = self._pieces(instruction)
         if not words:
             raise TokenizerError(f"the instruction {instruction!r} has no words; say what the robot shall do")
+        if self._is_paligemma:
+            words = [*words, *self._tokenizer.encode("\n", add_special_tokens=False).ids]
         if len(words) >= length:
             raise TokenizerError(
                 f"the instruction {instruction!r} has {len(words)} words; this policy reads at most {length - 1}"
@@ -63,6 +83,11 @@ class Tokenizer:
         ids = np.full(length, self._padding, dtype=np.int64)
         ids[: len(words) + 1] = [self._begin, *words]
         return ids, np.arange(length) <= len(words)
+
+    def _pieces(self, instruction: str) -> list[int]:
+        if self._is_paligemma:
+            instruction = instruction.strip().replace("_", " ").replace("\n", " ")
+        return list(self._tokenizer.encode(instruction, add_special_tokens=False).ids)
 
 
 def _word_level(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
@@ -74,10 +99,10 @@ def _word_level(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _special(tokenizer: tokenizers.Tokenizer, word: str) -> int:
+def _special(tokenizer: tokenizers.Tokenizer, word: str, names: tuple[str, ...]) -> int:
     number = tokenizer.token_to_id(word)
     if number is None:
-        raise TokenizerError(f"expected the special words {PADDING}, {UNKNOWN}, {BEGIN}, found no {word}")
+        raise TokenizerError(f"expected the special words {', '.join(names)}, found no {word}")
     return number
 
 

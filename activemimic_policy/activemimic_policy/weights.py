@@ -1,11 +1,11 @@
-"""Weights that others trained, as this network's: PaliGemma from the hub or from `transformers`, pi0 from openpi or LeRobot.
+"""Weights that others trained, as this network's: PaliGemma of the hub or `transformers`, pi0 of openpi or LeRobot.
 
 Every foreign key name of the project stands in this file. A source is first renamed to one layout, `transformers` 5's,
 then moved matrix by matrix; every key of both sides is accounted for.
 
 | source | how it is told | its keys |
 |---|---|---|
-| PaliGemma hub, transformers up to 4.51 | `language_model.model.…` | `vision_tower.vision_model.…`, `language_model.model.…` |
+| hub, transformers up to 4.51 | `language_model.model.…` | `vision_tower.vision_model.…`, `language_model.…` |
 | transformers 4.52 to 4.x | `model.vision_tower.vision_model.…` | `model.language_model.…`, `lm_head.weight` |
 | transformers 5 | `model.vision_tower.embeddings.…` | as 4.52, one level less in the vision tower |
 | pi0 of openpi, LeRobot | `paligemma_with_expert.…` | the above under `paligemma`, the expert under `gemma_expert` |
@@ -37,6 +37,7 @@ _RENAMES = (
     (re.compile(r"^(vision_tower|multi_modal_projector)\."), r"model.\1."),
     (re.compile(r"^model\.vision_tower\.vision_model\."), "model.vision_tower."),
 )
+_NEXT = "\n  "
 _EMBEDDING, _HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 _HEAD_PARTS = {
     "state_in": "state_proj",
@@ -117,8 +118,29 @@ def convert(source: Mapping[str, Tensor], config: ModelConfig) -> Conversion:
     used = {key for keys in _parts(config, with_expert).values() for key in keys}
     problems += [f"{key}: expected no such key" for key in left if key not in used]
     if problems:
-        raise WeightsError(f"{len(problems)} keys do not fit:\n  {_listed(sorted(problems), separator=chr(10) + '  ')}")
+        raise WeightsError(f"{len(problems)} keys do not fit:\n  {_listed(sorted(problems), separator=_NEXT)}")
     return Conversion(weights, sources, unused)
+
+
+def start_from(model: FlowPolicy, source: Path | str) -> str:
+    """Give a fresh network the weights that `source` holds in our own names; returns which part they leave as it was.
+
+    They cover the whole network, or all of it but the expert. Raises WeightsError for anything else.
+    """
+    weights, own = read_weights(source), model.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    without_expert = bool(missing) and not any(name.startswith("expert.") for name in weights)
+    problems = [f"{name}: expected, found nothing" for name in missing if not without_expert or "expert." not in name]
+    problems += [f"{name}: expected no such key" for name in sorted(weights.keys() - own.keys())]
+    problems += [
+        f"{name}: expected shape {list(own[name].shape)}, found {list(weights[name].shape)}"
+        for name in sorted(own.keys() & weights.keys())
+        if own[name].shape != weights[name].shape
+    ]
+    if problems:
+        raise WeightsError(f"{source}: {len(problems)} keys do not fit:\n  " + _listed(problems, separator=_NEXT))
+    model.load_state_dict(weights, strict=False)
+    return "the expert" if without_expert else ""
 
 
 def to_paligemma(weights: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:

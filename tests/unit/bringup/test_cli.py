@@ -20,6 +20,7 @@ COMMANDS = [
     "eval",
     "compare",
     "policy inspect",
+    "policy convert",
     "sim demos",
 ]
 
@@ -66,6 +67,7 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("up sim colour:=red", 2, "error: graph sim has no argument 'colour'"),
         ("up sim colour=red", 2, "error: expected name:=value, found 'colour=red'"),
         ("policy inspect nowhere", 2, "error: checkpoint nowhere"),
+        ("policy convert nowhere {tmp}/out --preset small", 2, "error: preset 'small': expected activemimic or pi0"),
         ("dataset inspect nowhere", 1, "error: nowhere"),
         ("dataset build nowhere --out {tmp}/dataset", 1, "error:"),
         ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),

@@ -59,8 +59,8 @@ def test_a_missing_folder_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.update(format_version=2), "format_version: expected 1, found 2"),
-        (lambda c: c.pop("format_version"), "format_version: expected 1, found nothing"),
+        (lambda c: c.update(format_version=1), "format_version: expected 2, found 1"),
+        (lambda c: c.pop("format_version"), "format_version: expected 2, found nothing"),
         (lambda c: c.pop("training"), "training: expected an object, found nothing"),
         (lambda c: c.update(notes=1), "notes: expected no such field"),
         (lambda c: c["policy"].pop("fps"), "policy.fps: expected a value, found nothing"),
@@ -124,7 +124,7 @@ def test_wrong_statistics_name_the_field(folder, change, complaint):
 @pytest.mark.parametrize(
     ("file", "content", "complaint"),
     [
-        ("config.json", b'{"format_version": 1,', "not JSON"),
+        ("config.json", b'{"format_version": 2,', "not JSON"),
         ("config.json", b"\xff\xfe", "UTF-8"),
         ("config.json", b"[]", "expected an object, found list"),
         ("normalization.json", b'{"std_floor": NaN}', "NaN is not allowed"),

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import tokenizers
 from activemimic_policy.tokenizer import Tokenizer, TokenizerError
+from tokenizers import models, pre_tokenizers
 
 INSTRUCTIONS = ["Pick up the red cube.", "wave"]
 
@@ -42,3 +44,29 @@ def test_an_instruction_that_does_not_fit_is_refused_not_cut(text, complaint):
 def test_a_file_that_is_no_tokenizer_is_refused(text):
     with pytest.raises(TokenizerError):
         Tokenizer.from_json(text)
+
+
+def paligemma_like() -> Tokenizer:
+    """Stands in for PaliGemma's tokenizer.json, which may not be shipped: its special words and its line break."""
+    words = ["<pad>", "<unk>", "<bos>", "\n", "lift", "the", "Red", "cube"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="removed")
+    return Tokenizer(tokenizer)
+
+
+def test_paligemmas_text_begins_with_bos_and_ends_with_a_line_break_as_pi0s_does():
+    ids, mask = paligemma_like().encode("  lift_the\nRed cube ", 8)
+    assert ids.tolist() == [2, 4, 5, 6, 7, 3, 0, 0]
+    assert mask.tolist() == [True] * 6 + [False] * 2
+    with pytest.raises(TokenizerError, match="has 5 words; this policy reads at most 4"):
+        paligemma_like().encode("lift the Red cube", 5)
+    with pytest.raises(TokenizerError, match="has no words"):
+        paligemma_like().encode(" ", 5)
+
+
+def test_a_tokenizer_is_read_from_its_folder(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(paligemma_like().to_json())
+    assert Tokenizer.from_file(tmp_path).encode("lift", 4)[0].tolist() == [2, 4, 3, 0]
+    with pytest.raises(TokenizerError, match=r"nowhere"):
+        Tokenizer.from_file(tmp_path / "nowhere")

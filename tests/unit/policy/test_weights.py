@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from activemimic_policy.model.config import PALIGEMMA_VOCABULARY, ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
-from activemimic_policy.weights import WeightsError, convert, read_weights, to_paligemma
+from activemimic_policy.weights import WeightsError, convert, read_weights, start_from, to_paligemma
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed here (optional)")
 
@@ -303,3 +303,37 @@ def test_the_papers_sizes(name: str, expert_millions: float) -> None:
     unread = config.prefix_width * (2 * config.heads * config.head_dim + 3 * config.prefix_mlp + 2) / 1e6
     assert millions["vision"] + millions["text"] + millions["prefix"] + unread == pytest.approx(2923.5, abs=0.5)
     assert millions["expert"] == pytest.approx(expert_millions, abs=0.05)
+
+
+def test_a_training_starts_from_converted_weights(reference: torch.nn.Module, tmp_path) -> None:
+    for layout, fresh in ((hub, "the expert"), (openpi, "")):
+        weights = convert(layout(reference.state_dict()), CONFIG).weights
+        safetensors.torch.save_file(weights, tmp_path / "model.safetensors")
+        model = FlowPolicy(CONFIG)
+        before = model.expert.norm.weight.clone()
+        assert start_from(model, tmp_path) == fresh
+        torch.testing.assert_close(model.prefix.last.kv.weight, weights["prefix.last.kv.weight"])
+        expected = weights.get("expert.norm.weight", before)
+        torch.testing.assert_close(model.expert.norm.weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("vision.norm.bias"), r"vision\.norm\.bias: expected, found nothing"),
+        (lambda w: w.update({"vision.extra": torch.zeros(1)}), r"vision\.extra: expected no such key"),
+        (
+            lambda w: w.update({"text.weight": torch.zeros(9, 64)}),
+            r"text\.weight: expected shape \[96, 64\], found \[9, 64\]",
+        ),
+    ],
+    ids=["missing", "left over", "shape"],
+)
+def test_a_training_does_not_start_from_weights_that_do_not_fit(
+    change: Callable, message: str, reference: torch.nn.Module, tmp_path
+) -> None:
+    weights = convert(hub(reference.state_dict()), CONFIG).weights
+    change(weights)
+    safetensors.torch.save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=message):
+        start_from(FlowPolicy(CONFIG), tmp_path)

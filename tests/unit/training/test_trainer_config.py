@@ -34,7 +34,7 @@ def test_overrides_reach_into_sections_and_make_them(path):
         ("optimizer.lr=-1", "optimizer.lr: expected greater than 0, found -1"),
         ("optimizer.momentum=0.9", "optimizer.momentum: expected no such field"),
         ("steps=many", "steps: expected a valid integer.*found 'many'"),
-        ("model.preset=huge", "model.preset: expected one of small, tiny, found 'huge'"),
+        ("model.preset=huge", "model.preset: expected one of activemimic, pi0, small, tiny, found 'huge'"),
         ("steps", "expected field=value"),
         ("steps.more=1", "steps is a value, not a section"),
         ("steps=[", "not a YAML value"),

@@ -34,6 +34,8 @@ class ModelSection(_Section):
     """A preset of the network; a size left out is the preset's own."""
 
     preset: str = "tiny"
+    weights: Path | None = None  # folder or file to start from, as `activemimic policy convert` wrote it
+    tokenizer: Path | None = None  # PaliGemma's tokenizer.json; without it one is made of the instructions' words
     image_px: PositiveInt | None = None
     horizon: PositiveInt | None = None
     text_length: PositiveInt | None = None
@@ -47,7 +49,7 @@ class ModelSection(_Section):
 
     def sizes(self) -> dict[str, int]:
         """The sizes that override the preset."""
-        return self.model_dump(exclude={"preset"}, exclude_none=True)
+        return self.model_dump(exclude={"preset", "weights", "tokenizer"}, exclude_none=True)
 
 
 class PolicySection(_Section):

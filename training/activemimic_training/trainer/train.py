@@ -23,6 +23,7 @@ from activemimic_policy.model.config import ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
+from activemimic_policy.weights import start_from
 from rich.console import Console
 
 from activemimic_training.dataset.read import Dataset
@@ -60,9 +61,11 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
     dataset = Dataset(config.dataset)
     spec, tokenizer, model_config = _plan(config, dataset)
     torch.manual_seed(config.seed)
-    optimisation = Optimisation(
-        FlowPolicy(model_config).to(config.device), config.optimizer, config.steps, config.ema_decay
-    )
+    model = FlowPolicy(model_config)
+    if config.model.weights is not None:
+        fresh = start_from(model, config.model.weights)
+        console.print(f"Starting from {config.model.weights}; {fresh or 'nothing'} begins at random.")
+    optimisation = Optimisation(model.to(config.device), config.optimizer, config.steps, config.ema_decay)
     last = config.out / "checkpoints" / "last"
     identity = _identity(config, dataset)
     former = load_state(last, identity)
@@ -104,7 +107,8 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
 def _plan(config: TrainConfig, dataset: Dataset) -> tuple[PolicySpec, Tokenizer, ModelConfig]:
     """What the policy will be, from configuration and dataset, before anything is decoded."""
     instructions = tuple(dataset.tasks)
-    tokenizer = Tokenizer.from_instructions(instructions)
+    named = config.model.tokenizer
+    tokenizer = Tokenizer.from_file(named) if named else Tokenizer.from_instructions(instructions)
     cameras = config.cameras or tuple(dataset.cameras)
     slots = len(dataset.slots)
     try:
