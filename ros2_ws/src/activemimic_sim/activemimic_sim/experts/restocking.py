@@ -10,9 +10,8 @@ from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
 from activemimic_sim.tasks.restocking import (
     BOTTLE_HEIGHT_M,
+    COLUMNS,
     REGION_CENTER_XY_M,
-    SHELF_CENTER_Y_M,
-    SHELF_FRONT_X_M,
     SLOT_DEPTH_M,
     SLOT_HALF_X_M,
     SLOT_HALF_Y_M,
@@ -21,6 +20,7 @@ from activemimic_sim.tasks.restocking import (
     UPRIGHT_RAD,
     Restocking,
     sees,
+    slot_position,
 )
 
 _WEIGHTS = (0.3, 0.2, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
@@ -38,9 +38,9 @@ _BEFORE_SLOT = np.array(
         [0.486, 0.031, 1.083, -1.196, -1.830, 1.304, -0.436, 0.981, -2.675],
         [0.474, 0.144, 1.189, -0.749, -1.813, 1.404, -0.485, 0.929, -2.507],
         [0.432, 0.166, 1.301, -0.604, -1.816, 0.755, -0.718, 0.375, -2.044],
-        [0.192, 0.066, -0.901, 1.538, -0.455, -0.701, 0.428, -1.493, -1.333],
-        [0.232, 0.214, -0.145, 1.507, -0.573, 1.053, 0.763, -0.540, -2.205],
-        [0.455, 0.223, -0.853, 1.213, -1.248, 1.112, -0.826, 0.832, -0.028],
+        [0.286, 0.082, -0.446, 1.230, 0.709, 1.357, -1.532, -0.434, -0.567],
+        [0.396, 0.178, -0.423, 0.526, 0.641, 1.348, -0.909, -0.337, -1.818],
+        [0.425, 0.453, 0.216, 0.405, 0.137, 1.045, -0.694, -0.404, -2.064],
     ]
 )
 _BEFORE_SHELF_M = 0.065  # how far the bottle's axis stays before the shelf's front until it is level with its slot
@@ -56,7 +56,7 @@ _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or t
 _MIDDLE = np.array([0.0, 0.0, BOTTLE_HEIGHT_M / 2])  # of a bottle, from its foot
 _ARRIVED_RAD, _ARRIVED_M = 0.08, 0.02
 _SPEED_M_S, _PLACING_M_S, _TURN_RAD_S = 0.35, 0.12, 1.2
-_SWING = np.array([1.0, 0.7, *np.full(7, 0.45)])  # share of each joint's speed when the whole chain swings
+_SWING = np.array([1.0, 0.7, *np.full(7, 0.35)])  # share of each joint's speed when the whole chain swings
 _CLOSING, _OPENED = 0.2, 0.25
 _GAZED_RAD = 0.15
 _MISAIM_M = 0.04
@@ -74,7 +74,8 @@ class RestockingExpert(Expert):
         self._misaim_m = self.rng.uniform(-1.0, 1.0) * _MISAIM_M
         self._corrected_below_m = self.rng.uniform(0.06, 0.16)
         self._noticed = False
-        self._tier = 0  # the one the gaze is on its way to
+        self._scanned = 0  # slots of the path below that the gaze has passed
+        self._scan_path = _serpentine(leftwards=bool(self.rng.integers(2)))
         self._slot: int | None = None
         self._entering = False
         self._released = False
@@ -107,25 +108,25 @@ class RestockingExpert(Expert):
         return self._command
 
     def _gaze(self, carrying: bool) -> np.ndarray:
-        """Where (3,) the head turns: to the table, the bottle, tier after tier, and the empty slot once it is found."""
+        """Where (3,) the head turns: to the table, the bottle, slot after slot, and the empty one once it is found."""
         if self._slot is not None and (carrying or self._released):
             return self._task.empty_position() + _MIDDLE
         if carrying:
-            middle = np.array([SHELF_FRONT_X_M + SLOT_DEPTH_M, SHELF_CENTER_Y_M, TIER_HEIGHTS_M[self._tier]])
-            return middle + _MIDDLE + self._task.shift_m
+            slot = self._scan_path[self._scanned % len(self._scan_path)]
+            return slot_position(slot) + _MIDDLE + self._task.shift_m
         if self._noticed:
             return self.simulation.data.body("bottle").xpos
         return np.array([*REGION_CENTER_XY_M, TABLE_HEIGHT_M]) + self._task.shift_m
 
     def _scan(self) -> None:
-        """Note the empty slot once the head sees it, else let the gaze go on from a tier that it has reached."""
+        """Note the empty slot once the head sees it, else let the gaze go on from a slot that it has reached."""
         data = self.simulation.data
         if self._slot is None and sees(data, self._task.empty_position() + _MIDDLE):
             self._slot = self._task.empty_slot
         camera = data.camera("head")
         ray = self._gaze(carrying=True) - camera.xpos
         if -camera.xmat.reshape(3, 3)[:, 2] @ ray > np.cos(_GAZED_RAD) * np.linalg.norm(ray):
-            self._tier = (self._tier + 1) % len(TIER_HEIGHTS_M)
+            self._scanned += 1
 
     def _pick(self, tip: np.ndarray, R: np.ndarray, grasped: bool) -> tuple[np.ndarray, float]:
         """One step of crouch, approach, grasp and lift: (J,) chain joints and the gripper's fraction."""
@@ -210,6 +211,12 @@ class RestockingExpert(Expert):
         """The rotation (3, 3) that puts the bottle's axis upright."""
         axis = self.simulation.data.body("bottle").xmat.reshape(3, 3)[:, 2]
         return _between(axis, np.array([0.0, 0.0, 1.0]))
+
+
+def _serpentine(leftwards: bool) -> list[int]:
+    """The slots tier by tier from below, each tier the other way than the one before."""
+    tiers = np.arange(len(TIER_HEIGHTS_M) * COLUMNS).reshape(-1, COLUMNS)
+    return [int(slot) for tier in tiers for slot in (tier[::-1] if leftwards ^ bool(tier[0] // COLUMNS % 2) else tier)]
 
 
 def _heading(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ SLOT_HALF_X_M, SLOT_HALF_Y_M = 0.06, 0.08  # how far from the slot's centre a bo
 _NEIGHBOUR_SPREAD_M = 0.008
 
 LIFTED_M = 0.05
-FOUND_RAD = 0.45  # a slot this near the head camera's optical axis is well within its image
+FOUND_RAD = 0.30  # a slot this near the head camera's optical axis is looked at
 _ABOVE_TIER_M = 0.12
 _REST_M_S = 0.02
 UPRIGHT_RAD = np.deg2rad(15.0)
