@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
-from activemimic_sim.experts.hand import Hand, shortened, turned
+from activemimic_sim.experts.hand import TOOL_M, Hand, shortened, turned
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
 from activemimic_sim.tasks.restocking import (
@@ -47,9 +47,10 @@ _BEFORE_SHELF_M = 0.065  # how far the bottle's axis stays before the shelf's fr
 _TILT_RAD = np.deg2rad(15.0)  # how far the tool points down
 _YAW_PIVOT_XY_M, _YAW_GAIN = np.array([0.15, -0.21]), 0.9  # the tool points outwards, away from about the shoulder
 _GRASP_M = 0.075  # above the bottle's foot
-_BEHIND_M = 0.11  # how far the hand stays from the bottle until its fingers pass on both sides
+_BEHIND_M = 0.085  # how far the hand stays from the bottle until its fingers pass on both sides
+_CLEAR_M = 0.06  # the fingertips do not reach the bottle from here
 _PASSING_M = 0.03  # a hand further than this from the line through the bottle may push it
-_IN_HAND_M = 0.045
+_IN_HAND_M = 0.06
 _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
 _ENTER_ABOVE_M, _PRESS_M = 0.025, 0.004
 _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or to the slot's to go down
@@ -139,23 +140,25 @@ class RestockingExpert(Expert):
         along, aside, above = (tip - grasp) @ forward, (tip - grasp) @ left, tip[2] - grasp[2]
         if np.linalg.norm(tip - grasp) < self._corrected_below_m:
             self._misaim_m = 0.0
-        off_axis = float(np.hypot(aside - self._misaim_m, above))
+        tool = _tool(forward, left)
+        # A turned hand reaches aside with its fingertips.
+        off_axis = float(np.hypot(aside - self._misaim_m, above)) + TOOL_M * float(np.linalg.norm(R[:, 2] - tool[:, 2]))
         gripper = 0.0
         if grasped:
             gripper = 1.0
             held = holds(self.simulation.model, self.simulation.data, self._hand.gripper, "bottle")
             goal = tip + (0.0, 0.0, _LIFT_STEP_M if held else 0.0)
-        elif not self._misaim_m and off_axis < _AIMED_M and abs(along) < _AIMED_M:
+        elif not self._misaim_m and off_axis < 2 * _AIMED_M and abs(along) < _AIMED_M:
             gripper = 1.0
             goal = grasp
-        elif off_axis > _PASSING_M and along > -_BEHIND_M:
+        elif off_axis > _PASSING_M and along > -_CLEAR_M:
             goal = tip - _BEHIND_M * forward
         else:
             # A funnel: the further from the line through the bottle, the further behind it the hand stays.
-            behind = min(_BEHIND_M, 3.0 * max(0.0, off_axis - 0.008))
+            behind = min(_BEHIND_M, 3.0 * max(0.0, off_axis - _AIMED_M))
             goal = grasp - behind * forward + self._misaim_m * left
         position = tip + shortened(goal - tip, self.pace * _SPEED_M_S * STEP_S)
-        rotation = turned(R, _tool(forward, left), _TURN_RAD_S * STEP_S)
+        rotation = turned(R, tool, _TURN_RAD_S * STEP_S)
         return self._hand.towards(position, rotation, _PICK), gripper
 
     def _carry(self, tip: np.ndarray, R: np.ndarray) -> np.ndarray:
