@@ -6,9 +6,14 @@ In: a simulation at an instant. Out: the robot command a tenth of a second ahead
 from activemimic_sim.experts.expert import Expert
 from activemimic_sim.experts.finding import FindingExpert
 from activemimic_sim.experts.reaching import ReachingExpert
+from activemimic_sim.experts.restocking import RestockingExpert
 from activemimic_sim.simulation import Simulation
 
-EXPERTS: dict[str, type[Expert]] = {"reaching": ReachingExpert, "finding": FindingExpert}
+EXPERTS: dict[str, type[Expert]] = {
+    "restocking": RestockingExpert,
+    "reaching": ReachingExpert,
+    "finding": FindingExpert,
+}
 
 
 def make_expert(simulation: Simulation, seed: int) -> Expert:

@@ -1,0 +1,242 @@
+"""The Restocking expert: look down and crouch, grasp, rise while the gaze scans the tiers, put the bottle in the gap."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from activemimic_sim.experts.expert import STEP_S, Expert
+from activemimic_sim.experts.hand import TOOL_M, Hand, shortened, turned
+from activemimic_sim.simulation import Simulation
+from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
+from activemimic_sim.tasks.restocking import (
+    BOTTLE_HEIGHT_M,
+    COLUMNS,
+    REGION_CENTER_XY_M,
+    SLOT_DEPTH_M,
+    SLOT_HALF_X_M,
+    SLOT_HALF_Y_M,
+    TABLE_HEIGHT_M,
+    TIER_HEIGHTS_M,
+    UPRIGHT_RAD,
+    Restocking,
+    sees,
+    slot_position,
+)
+
+_WEIGHTS = (0.3, 0.2, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
+# Chain postures (lift, pitch, arm). Crouched, the hand at the bottle:
+_PICK = np.array([0.213, 0.670, 0.431, -0.974, -0.948, 1.176, -1.472, 1.173, -2.150])
+# Risen with the bottle, before it is known where it goes:
+_CARRY = np.array([0.36, 0.47, *_PICK[2:]])
+# The bottle before each slot. The straight way from _CARRY to each of them is free; below the top tier the elbow stays
+# down, before the top tier it is out.
+_BEFORE_SLOT = np.array(
+    [
+        [0.487, 0.858, 1.179, -1.310, -1.832, 0.945, -1.112, 1.277, -2.249],
+        [0.463, 0.849, 1.176, -0.926, -1.747, 0.990, -1.059, 1.241, -1.955],
+        [0.350, 0.859, 1.334, -0.447, -1.670, 1.026, -1.028, 0.919, -1.675],
+        [0.486, 0.031, 1.083, -1.196, -1.830, 1.304, -0.436, 0.981, -2.675],
+        [0.474, 0.144, 1.189, -0.749, -1.813, 1.404, -0.485, 0.929, -2.507],
+        [0.432, 0.166, 1.301, -0.604, -1.816, 0.755, -0.718, 0.375, -2.044],
+        [0.286, 0.082, -0.446, 1.230, 0.709, 1.357, -1.532, -0.434, -0.567],
+        [0.396, 0.178, -0.423, 0.526, 0.641, 1.348, -0.909, -0.337, -1.818],
+        [0.425, 0.453, 0.216, 0.405, 0.137, 1.045, -0.694, -0.404, -2.064],
+    ]
+)
+_BEFORE_SHELF_M = 0.065  # how far the bottle's axis stays before the shelf's front until it is level with its slot
+_TILT_RAD = np.deg2rad(15.0)  # how far the tool points down
+_YAW_PIVOT_XY_M, _YAW_GAIN = np.array([0.15, -0.21]), 0.9  # the tool points outwards, away from about the shoulder
+_GRASP_M = 0.075  # above the bottle's foot
+_BEHIND_M = 0.085  # how far the hand stays from the bottle until its fingers pass on both sides
+_CLEAR_M = 0.06  # the fingertips do not reach the bottle from here
+_PASSING_M = 0.03  # a hand further than this from the line through the bottle may push it
+_IN_HAND_M = 0.06
+_LIFT_STEP_M, _RISEN_M = 0.05, 0.05
+_ENTER_ABOVE_M, _PRESS_M = 0.025, 0.004
+_AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or to the slot's to go down
+_MIDDLE = np.array([0.0, 0.0, BOTTLE_HEIGHT_M / 2])  # of a bottle, from its foot
+_ARRIVED_RAD, _ARRIVED_M = 0.08, 0.02
+_SPEED_M_S, _PLACING_M_S, _TURN_RAD_S = 0.35, 0.12, 1.2
+_SWING = np.array([1.0, 0.7, *np.full(7, 0.35)])  # share of each joint's speed when the whole chain swings
+_CLOSING, _OPENED = 0.2, 0.25
+_GAZED_RAD = 0.15
+_MISAIM_M = 0.04
+
+
+class RestockingExpert(Expert):
+    arms = ("right",)
+
+    def __init__(self, simulation: Simulation, seed: int) -> None:
+        super().__init__(simulation, seed)
+        assert isinstance(simulation.task, Restocking)
+        self._task = simulation.task
+        self._hand = Hand(simulation, "right", ("waist_lift", "waist_pitch"), _WEIGHTS)
+        # From afar the hand aims a little beside the bottle, as anybody's would; near enough, it is corrected.
+        self._misaim_m = self.rng.uniform(-1.0, 1.0) * _MISAIM_M
+        self._corrected_below_m = self.rng.uniform(0.06, 0.16)
+        self._noticed = False
+        self._scanned = 0  # slots of the path below that the gaze has passed
+        self._scan_path = _serpentine(leftwards=bool(self.rng.integers(2)))
+        self._slot: int | None = None
+        self._entering = False
+        self._released = False
+        self._command: np.ndarray | None = None
+
+    def act(self) -> np.ndarray:
+        simulation, hand = self.simulation, self._hand
+        if self._command is None:
+            self._command = simulation.measured()
+        bottle = simulation.data.body("bottle").xpos
+        tip, R = hand.pose()
+        grasped = hand.closed() > _CLOSING and float(np.linalg.norm(tip - bottle)) < _IN_HAND_M
+        risen = self._foot()[2] > TABLE_HEIGHT_M + self._task.shift_m[2] + _RISEN_M
+        self._noticed = self._noticed or sees(simulation.data, bottle)
+        self._released = self._stands_in_slot() and (self._released or not grasped)
+        self._entering = self._entering and grasped
+        if self._released:
+            chain, gripper = self._withdraw(tip, R), 0.0
+        elif grasped and risen:
+            self._scan()
+            chain, gripper = self._carry(tip, R), 1.0
+        else:
+            chain, gripper = self._pick(tip, R, grasped)
+        if self._released:
+            gripper = 0.0
+        command = self._command.copy()
+        command[hand.slots], command[hand.gripper_slot] = chain, gripper
+        self.look_at(self._gaze(grasped and risen), command)
+        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
+        return self._command
+
+    def _gaze(self, carrying: bool) -> np.ndarray:
+        """Where (3,) the head turns: to the table, the bottle, slot after slot, and the empty one once it is found."""
+        if self._slot is not None and (carrying or self._released):
+            return self._task.empty_position() + _MIDDLE
+        if carrying:
+            slot = self._scan_path[self._scanned % len(self._scan_path)]
+            return slot_position(slot) + _MIDDLE + self._task.shift_m
+        if self._noticed:
+            return self.simulation.data.body("bottle").xpos
+        return np.array([*REGION_CENTER_XY_M, TABLE_HEIGHT_M]) + self._task.shift_m
+
+    def _scan(self) -> None:
+        """Note the empty slot once the head sees it, else let the gaze go on from a slot that it has reached."""
+        data = self.simulation.data
+        if self._slot is None and sees(data, self._task.empty_position() + _MIDDLE):
+            self._slot = self._task.empty_slot
+        camera = data.camera("head")
+        ray = self._gaze(carrying=True) - camera.xpos
+        if -camera.xmat.reshape(3, 3)[:, 2] @ ray > np.cos(_GAZED_RAD) * np.linalg.norm(ray):
+            self._scanned += 1
+
+    def _pick(self, tip: np.ndarray, R: np.ndarray, grasped: bool) -> tuple[np.ndarray, float]:
+        """One step of crouch, approach, grasp and lift: (J,) chain joints and the gripper's fraction."""
+        if not self._noticed:
+            chain = self.simulation.measured()[self._hand.slots]
+            return self._swing(np.array([*_PICK[:2], *chain[2:]])), 0.0
+        foot = self._foot()
+        grasp = foot + (0.0, 0.0, _GRASP_M)
+        forward, left = _heading(foot - self._task.shift_m)
+        along, aside, above = (tip - grasp) @ forward, (tip - grasp) @ left, tip[2] - grasp[2]
+        if np.linalg.norm(tip - grasp) < self._corrected_below_m:
+            self._misaim_m = 0.0
+        tool = _tool(forward, left)
+        # A turned hand reaches aside with its fingertips.
+        off_axis = float(np.hypot(aside - self._misaim_m, above)) + TOOL_M * float(np.linalg.norm(R[:, 2] - tool[:, 2]))
+        gripper = 0.0
+        if grasped:
+            gripper = 1.0
+            held = holds(self.simulation.model, self.simulation.data, self._hand.gripper, "bottle")
+            goal = tip + (0.0, 0.0, _LIFT_STEP_M if held else 0.0)
+        elif not self._misaim_m and off_axis < 2 * _AIMED_M and abs(along) < _AIMED_M:
+            gripper = 1.0
+            goal = grasp
+        elif off_axis > _PASSING_M and along > -_CLEAR_M:
+            goal = tip - _BEHIND_M * forward
+        else:
+            # A funnel: the further from the line through the bottle, the further behind it the hand stays.
+            behind = min(_BEHIND_M, 3.0 * max(0.0, off_axis - _AIMED_M))
+            goal = grasp - behind * forward + self._misaim_m * left
+        position = tip + shortened(goal - tip, self.pace * _SPEED_M_S * STEP_S)
+        rotation = turned(R, tool, _TURN_RAD_S * STEP_S)
+        return self._hand.towards(position, rotation, _PICK), gripper
+
+    def _carry(self, tip: np.ndarray, R: np.ndarray) -> np.ndarray:
+        """(J,) one step of the bottle in the hand: up, before its slot, into it, down."""
+        if self._slot is None:
+            return self._swing(_CARRY)
+        before = _BEFORE_SLOT[self._slot]
+        left_over = np.abs(before - self.simulation.measured()[self._hand.slots])
+        self._entering = self._entering or bool(left_over[0] < _ARRIVED_M and left_over[1:].max() < _ARRIVED_RAD)
+        if not self._entering:
+            return self._swing(before)
+        foot, slot = self._foot(), self._task.empty_position()
+        off = foot - slot
+        speed_m_s = _SPEED_M_S
+        goal = slot + (0.0, 0.0, _ENTER_ABOVE_M)
+        if np.abs(off[:2]).max() < _AIMED_M:
+            speed_m_s = _PLACING_M_S
+            goal = slot - (0.0, 0.0, _PRESS_M)
+            shelf = self.simulation.model.body("shelf").id
+            down = shelf in touching(self.simulation.model, self.simulation.data, "bottle")
+            self._released = down and self._stands_in_slot()
+        else:
+            # A funnel again: what is not level with the slot stays before the shelf.
+            off_axis = float(np.hypot(off[1], off[2] - _ENTER_ABOVE_M))
+            goal[0] -= min(SLOT_DEPTH_M + _BEFORE_SHELF_M, 3.0 * max(0.0, off_axis - 0.015))
+        position = tip + shortened(goal - foot, self.pace * speed_m_s * STEP_S)
+        rotation = turned(R, self._upright() @ R, _TURN_RAD_S * STEP_S)
+        return self._hand.towards(position, rotation, before)
+
+    def _withdraw(self, tip: np.ndarray, R: np.ndarray) -> np.ndarray:
+        """(J,) one step away from the bottle, once the fingers are open."""
+        back = R[:, 2] * (0.0 if self._hand.closed() > _OPENED else self.pace * _SPEED_M_S * STEP_S)
+        return self._hand.towards(tip - back, R, _BEFORE_SLOT[self._task.empty_slot])
+
+    def _swing(self, target: np.ndarray) -> np.ndarray:
+        """(J,) the chain one step straight towards a posture."""
+        chain = self.simulation.measured()[self._hand.slots]
+        change = target - chain
+        limit = self._hand.step_limit * _SWING * min(1.0, self.pace)
+        return chain + change / max(1.0, float(np.max(np.abs(change) / limit)))
+
+    def _foot(self) -> np.ndarray:
+        """The middle (3,) of the bottle's bottom."""
+        bottle = self.simulation.data.body("bottle")
+        return bottle.xpos - BOTTLE_HEIGHT_M / 2 * bottle.xmat.reshape(3, 3)[:, 2]
+
+    def _stands_in_slot(self) -> bool:
+        off = np.abs(self._foot() - self._task.empty_position())
+        upright = tilt_rad(self.simulation.data, "bottle") < UPRIGHT_RAD / 2
+        return upright and bool(off[0] < SLOT_HALF_X_M and off[1] < SLOT_HALF_Y_M and off[2] < 0.006)
+
+    def _upright(self) -> np.ndarray:
+        """The rotation (3, 3) that puts the bottle's axis upright."""
+        axis = self.simulation.data.body("bottle").xmat.reshape(3, 3)[:, 2]
+        return _between(axis, np.array([0.0, 0.0, 1.0]))
+
+
+def _serpentine(leftwards: bool) -> list[int]:
+    """The slots tier by tier from below, each tier the other way than the one before."""
+    tiers = np.arange(len(TIER_HEIGHTS_M) * COLUMNS).reshape(-1, COLUMNS)
+    return [int(slot) for tier in tiers for slot in (tier[::-1] if leftwards ^ bool(tier[0] // COLUMNS % 2) else tier)]
+
+
+def _heading(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Level unit vectors (3,): where the tool points at a position (3,), and that direction's left."""
+    x, y = position[:2] - _YAW_PIVOT_XY_M
+    yaw = _YAW_GAIN * np.arctan2(y, x)
+    return np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
+
+
+def _tool(forward: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Rotation of the gripper's base: z forward and a little down, the fingers left and right of it."""
+    z = np.cos(_TILT_RAD) * forward - np.sin(_TILT_RAD) * np.array([0.0, 0.0, 1.0])
+    return np.stack([np.cross(left, z), left, z], axis=1)
+
+
+def _between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The smallest rotation (3, 3) from one unit vector (3,) to another, which must not be opposite."""
+    axis = np.cross(start, end)
+    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
+    return np.eye(3) + skew + skew @ skew / (1.0 + start @ end)
