@@ -4,10 +4,11 @@ In: a simulation at an instant. Out: the robot command a tenth of a second ahead
 """
 
 from activemimic_sim.experts.expert import Expert
+from activemimic_sim.experts.pouring import PouringExpert
 from activemimic_sim.experts.reaching import ReachingExpert
 from activemimic_sim.simulation import Simulation
 
-EXPERTS: dict[str, type[Expert]] = {"reaching": ReachingExpert}
+EXPERTS: dict[str, type[Expert]] = {"reaching": ReachingExpert, "pouring": PouringExpert}
 
 
 def make_expert(simulation: Simulation, seed: int) -> Expert:

@@ -3,10 +3,11 @@
 In: a seed. Out: a layout to start from and, at every instant, a verdict. Start with `task.py`.
 """
 
+from activemimic_sim.tasks.pouring import Pouring
 from activemimic_sim.tasks.reaching import Reaching
 from activemimic_sim.tasks.task import Layout, Task, TaskStatus
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Reaching,)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Reaching, Pouring)}
 
 
 def make_task(name: str) -> Task:
