@@ -33,11 +33,12 @@ _HALF_M = CUP_HEIGHT_M / 2
 _ABOVE_OPENING_M = 0.066  # the source's middle, high enough that its edge passes at every tilt
 _LIP_BEFORE_M = 0.018  # of the receiver's middle: the balls leave with some speed
 _POURING_RAD, _QUICK_TO_RAD = np.deg2rad(116.0), np.deg2rad(60.0)
-_QUICK_RAD_S, _SLOW_RAD_S = 1.4, 0.55
+_QUICK_RAD_S, _SLOW_RAD_S = 1.4, 0.4
 _HOLD_S = 2.0  # at the end angle, if a ball will not leave
 _CARRIED_ABOVE_TABLE_M, _DOWN_BELOW_M = 0.05, 0.003
 _SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.4, 0.3, 1.6
 _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
+_CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
 _MISAIM_M = 0.04
 _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and of one that has closed on nothing
 
@@ -57,7 +58,7 @@ class PouringExpert(Expert):
             cup: np.array([*xy, 0.0]) + shift_m * (1, 1, 0) + [*self.rng.uniform(-0.03, 0.03, 2), self._table_m]
             for cup, xy in _SPOTS_XY_M.items()
         }
-        # From afar a hand aims a little beside its cup, as anybody's would; near enough, it is corrected.
+        # From afar a hand aims a little beside its cup, as anybody's would; that fades on the way.
         self._misaim = {cup: self.rng.uniform(-_MISAIM_M, _MISAIM_M, 3) for cup in GRIPPERS}
         self._unseen = list(GRIPPERS)
         self._tilted_s = 0.0
@@ -105,7 +106,7 @@ class PouringExpert(Expert):
     def _in_view(self, point: np.ndarray) -> bool:
         camera = self.simulation.data.camera("head")
         right, up, back = camera.xmat.reshape(3, 3).T @ (point - camera.xpos)
-        return bool(max(abs(right), abs(up)) < 0.4 * -back)
+        return bool(abs(right) < 0.4 * -back and abs(up) < 0.65 * -back)
 
     def _pour_ends(self) -> None:
         """The pouring is over when the source is empty, or has been tilted long enough."""
@@ -139,16 +140,16 @@ class PouringExpert(Expert):
         yaw = self._yaw(cup, grip)
         rotation = _level_hand(cup, yaw, 0.0)
         off = tip - grip
-        ahead = off @ _forward(yaw)
-        aside = float(np.linalg.norm(off - ahead * _forward(yaw)))
-        if np.linalg.norm(off) < 0.15:
-            self._misaim[cup] = np.zeros(3)
+        ahead, beside = off @ _forward(yaw), abs(off @ _left(yaw))
+        aside = float(np.hypot(beside, off[2]))
         closed = hand.closed()
         if aside < 0.010 and abs(ahead) < 0.012 and closed < _MISSED or _CLOSING < closed < _MISSED and aside < 0.03:
             return tip, rotation, _SPEED_M_S, 1.0
-        # A funnel: the less the hand is in line with the cup, the further back it stays.
-        back = np.clip(4.0 * (aside - 0.006), 0.0, _BACK_M)
-        return grip + self._misaim[cup] - back * _forward(yaw), rotation, _SPEED_M_S, 0.0
+        # A funnel: the less the hand is in line with the cup, the further back and the higher it stays.
+        misaim = self._misaim[cup] * np.clip((np.linalg.norm(off) - 0.16) / 0.1, 0.0, 1.0)
+        goal = grip + misaim - np.clip(4.0 * (aside - 0.006), 0.0, _BACK_M) * _forward(yaw)
+        goal[2] += np.clip(3.0 * (beside - 0.02), 0.0, _CLEAR_M)
+        return goal, rotation, _SPEED_M_S, 0.0
 
     def _pour(self) -> tuple[np.ndarray, float]:
         """Where the source's middle goes (3,) and its tilt: up to the receiver, over it, then turning."""

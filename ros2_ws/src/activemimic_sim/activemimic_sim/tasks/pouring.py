@@ -105,9 +105,9 @@ class Pouring(Task):
             toppled = tilt_rad(data, cup) > TOPPLED_RAD and _middle(data, cup)[2] < table_m + 1.2 * CUP_RADIUS_M
             if fallen or (toppled and not holds(model, data, gripper, cup)):
                 return f"the {cup} cup was toppled"
-        low = sum(data.body(f"ball_{n}").xpos[2] < table_m + 3 * _BALL_RADIUS_M for n in range(BALLS))
-        low_inside = sum(balls_in(data, cup, below_m=table_m + 3 * _BALL_RADIUS_M) for cup in GRIPPERS)
-        return "too many balls were lost" if low - low_inside > BALLS - ENOUGH else ""
+        low = _balls(data)[:, 2] < table_m + 3 * _BALL_RADIUS_M
+        lost = low & ~_inside(data, "source") & ~_inside(data, "receiver")
+        return "too many balls were lost" if np.count_nonzero(lost) > BALLS - ENOUGH else ""
 
     def _stands(self, model: mujoco.MjModel, data: mujoco.MjData, cup: str) -> bool:
         """Whether a cup stands upright on the table, let go of."""
@@ -116,13 +116,22 @@ class Pouring(Task):
         return model.body("table").id in touched and not fingers and tilt_rad(data, cup) < UPRIGHT_RAD
 
 
-def balls_in(data: mujoco.MjData, cup: str, below_m: float = np.inf) -> int:
-    """How many balls are inside a cup, of those lower than `below_m` in the world."""
+def balls_in(data: mujoco.MjData, cup: str) -> int:
+    """How many balls are inside a cup."""
+    return int(np.count_nonzero(_inside(data, cup)))
+
+
+def _inside(data: mujoco.MjData, cup: str) -> np.ndarray:
+    """Which balls (BALLS,) are inside a cup."""
     body = data.body(cup)
-    balls = np.array([data.body(f"ball_{n}").xpos for n in range(BALLS)])
-    x, y, z = body.xmat.reshape(3, 3).T @ (balls - body.xpos).T
-    inside = (np.hypot(x, y) < _INSIDE_RADIUS_M) & (z > 0.0) & (z < _INSIDE_HEIGHT_M)
-    return int(np.count_nonzero(inside & (balls[:, 2] < below_m)))
+    x, y, z = body.xmat.reshape(3, 3).T @ (_balls(data) - body.xpos).T
+    return (np.hypot(x, y) < _INSIDE_RADIUS_M) & (z > 0.0) & (z < _INSIDE_HEIGHT_M)
+
+
+def _balls(data: mujoco.MjData) -> np.ndarray:
+    """Where the balls are (BALLS, 3)."""
+    first = data.body("ball_0").id
+    return data.xpos[first : first + BALLS]
 
 
 def _middle(data: mujoco.MjData, cup: str) -> np.ndarray:
