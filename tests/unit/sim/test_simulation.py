@@ -106,8 +106,8 @@ def test_without_opengl_the_error_says_what_to_install(simulation: Simulation, m
 
 def test_every_task_has_an_expert_and_an_unknown_one_is_named() -> None:
     assert EXPERTS.keys() == TASKS.keys()
-    with pytest.raises(ValueError, match="there is no task 'pouring': expected one of reaching"):
-        make_task("pouring")
+    with pytest.raises(ValueError, match="there is no task 'juggling': expected one of reaching, pouring"):
+        make_task("juggling")
 
 
 def _run(simulation: Simulation, cameras: CameraRenderer) -> tuple[np.ndarray, dict[str, np.ndarray]]:

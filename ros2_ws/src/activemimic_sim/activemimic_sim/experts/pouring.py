@@ -126,7 +126,7 @@ class PouringExpert(Expert):
             middle, tilt, gripper = self._middle(cup), 0.0, 1.0
             middle[2] = max(middle[2], self._table_m + _HALF_M + 0.03)
         elif cup == "receiver":
-            middle, tilt, gripper = self._meeting + [0.0, 0.0, _HALF_M], 0.0, 1.0
+            middle, tilt, gripper = self._meeting + (0.0, 0.0, _HALF_M), 0.0, 1.0
         else:
             middle, tilt = self._pour()
             gripper = 1.0
@@ -143,7 +143,8 @@ class PouringExpert(Expert):
         ahead, beside = off @ _forward(yaw), abs(off @ _left(yaw))
         aside = float(np.hypot(beside, off[2]))
         closed = hand.closed()
-        if aside < 0.010 and abs(ahead) < 0.012 and closed < _MISSED or _CLOSING < closed < _MISSED and aside < 0.03:
+        lined_up = aside < 0.010 and abs(ahead) < 0.012
+        if closed < _MISSED and (lined_up or (closed > _CLOSING and aside < 0.03)):
             return tip, rotation, _SPEED_M_S, 1.0
         # A funnel: the less the hand is in line with the cup, the further back and the higher it stays.
         misaim = self._misaim[cup] * np.clip((np.linalg.norm(off) - 0.16) / 0.1, 0.0, 1.0)
@@ -178,7 +179,7 @@ class PouringExpert(Expert):
         tilt = tilt_rad(data, cup)
         if cup == "source" and tilt > np.deg2rad(40.0):
             return middle, tilt - self.pace * _QUICK_RAD_S * 2.0 * STEP_S, 1.0
-        spot = self._spots[cup] + [0.0, 0.0, _HALF_M]
+        spot = self._spots[cup] + (0.0, 0.0, _HALF_M)
         far = float(np.linalg.norm((spot - middle)[:2]))
         if far > 0.01:
             spot[2] += min(_CARRIED_ABOVE_TABLE_M, 2.0 * far)

@@ -182,7 +182,7 @@ def _ball(number: int) -> str:
     return f"""
     <body name="ball_{number}" pos="{x:.6f} {y:.6f} {z:.6f}">
       <freejoint name="ball_{number}"/>
-      <geom type="sphere" size="{_BALL_RADIUS_M}" mass="0.0005" condim="3" friction="0.15" priority="1"
+      <geom type="sphere" size="{_BALL_RADIUS_M}" mass="0.0005" condim="1" priority="1"
             solref="0.006 1" rgba="0.95 0.95 0.90 1"/>
     </body>"""
 
