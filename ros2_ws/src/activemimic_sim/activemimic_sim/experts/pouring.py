@@ -19,6 +19,7 @@ from activemimic_sim.tasks.pouring import (
 )
 
 _SIDES = {"source": "right", "receiver": "left"}
+_UP = np.array([0.0, 0.0, 1.0])
 # From this waist both hands reach the whole of their regions and the middle between them.
 _LIFT_M, _PITCH_RAD, _LEAN_RAD_S = 0.25, 0.30, 0.35
 # The right arm above the middle of its region, the elbow outwards; the left arm mirrors it.
@@ -126,7 +127,7 @@ class PouringExpert(Expert):
             middle, tilt, gripper = self._middle(cup), 0.0, 1.0
             middle[2] = max(middle[2], self._table_m + _HALF_M + 0.03)
         elif cup == "receiver":
-            middle, tilt, gripper = self._meeting + (0.0, 0.0, _HALF_M), 0.0, 1.0
+            middle, tilt, gripper = self._meeting + _HALF_M * _UP, 0.0, 1.0
         else:
             middle, tilt = self._pour()
             gripper = 1.0
@@ -179,10 +180,9 @@ class PouringExpert(Expert):
         tilt = tilt_rad(data, cup)
         if cup == "source" and tilt > np.deg2rad(40.0):
             return middle, tilt - self.pace * _QUICK_RAD_S * 2.0 * STEP_S, 1.0
-        spot = self._spots[cup] + (0.0, 0.0, _HALF_M)
+        spot = self._spots[cup] + _HALF_M * _UP
         far = float(np.linalg.norm((spot - middle)[:2]))
-        if far > 0.01:
-            spot[2] += min(_CARRIED_ABOVE_TABLE_M, 2.0 * far)
+        spot[2] += np.clip(2.0 * (far - 0.015), 0.0, _CARRIED_ABOVE_TABLE_M)
         lowest = data.body(cup).xpos[2] - self._table_m
         down = lowest < _DOWN_BELOW_M and tilt < UPRIGHT_RAD / 2
         return spot, 0.0, 0.0 if down else 1.0
@@ -202,7 +202,7 @@ class PouringExpert(Expert):
         """
         tip, R = self._hands[cup].pose()
         yaw = self._yaw(cup, middle)
-        axis = np.sin(tilt) * _left(yaw) + np.array([0.0, 0.0, np.cos(tilt)])
+        axis = np.sin(tilt) * _left(yaw) + np.cos(tilt) * _UP
         rotation = _level_hand(cup, yaw, tilt)
         held_axis = R.T @ self.simulation.data.body(cup).xmat.reshape(3, 3)[:, 2]
         rotation = _between(rotation @ held_axis, axis) @ rotation
@@ -241,11 +241,10 @@ def _level_hand(cup: str, yaw_rad: float, tilt_rad: float) -> np.ndarray:
 
     The wrist camera is on the upper side: on x of the left hand, opposite to it of the right one.
     """
-    z = np.cos(_DOWN_RAD) * _forward(yaw_rad) - np.array([0.0, 0.0, np.sin(_DOWN_RAD)])
+    z = np.cos(_DOWN_RAD) * _forward(yaw_rad) - np.sin(_DOWN_RAD) * _UP
     y = _left(yaw_rad) * (1.0 if cup == "source" else -1.0)
     level = np.stack([np.cross(y, z), y, z], axis=1)
-    up = np.array([0.0, 0.0, 1.0])
-    return _between(up, np.sin(tilt_rad) * _left(yaw_rad) + np.cos(tilt_rad) * up) @ level
+    return _between(_UP, np.sin(tilt_rad) * _left(yaw_rad) + np.cos(tilt_rad) * _UP) @ level
 
 
 def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
