@@ -38,6 +38,7 @@ _QUICK_RAD_S, _SLOW_RAD_S = 1.4, 0.4
 _HOLD_S = 2.0  # at the end angle, if a ball will not leave
 _CARRIED_ABOVE_TABLE_M, _DOWN_BELOW_M = 0.05, 0.003
 _SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.4, 0.3, 1.6
+_FAR_M, _STUCK_RAD, _LOOSEN_RAD = 0.015, 0.012, 0.04
 _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
 _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
 _MISAIM_M = 0.04
@@ -81,7 +82,11 @@ class PouringExpert(Expert):
                 goal, rotation, speed, command[hand.gripper_slot] = self._hand_goal(cup, both)
                 position = tip + shortened(goal - tip, self.pace * speed * STEP_S)
                 rotation = turned(R, rotation, _TURN_RAD_S * STEP_S)
-                command[hand.slots] = hand.towards(position, rotation, self._rests[cup])
+                arm, joints = hand.towards(position, rotation, self._rests[cup]), simulation.measured()[hand.slots]
+                if np.linalg.norm(goal - tip) > _FAR_M and np.abs(arm - joints).max() < _STUCK_RAD:
+                    # A stretched or folded arm finds no way by itself: it is loosened towards its usual posture.
+                    arm += np.clip(self._rests[cup] - joints, -_LOOSEN_RAD, _LOOSEN_RAD)
+                command[hand.slots] = arm
         self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
         return self._command
 
