@@ -5,6 +5,7 @@ In: a simulation at an instant. Out: the robot command a tenth of a second ahead
 
 from activemimic_sim.experts.expert import Expert
 from activemimic_sim.experts.finding import FindingExpert
+from activemimic_sim.experts.pouring import PouringExpert
 from activemimic_sim.experts.reaching import ReachingExpert
 from activemimic_sim.experts.restocking import RestockingExpert
 from activemimic_sim.simulation import Simulation
@@ -13,6 +14,7 @@ EXPERTS: dict[str, type[Expert]] = {
     "restocking": RestockingExpert,
     "reaching": ReachingExpert,
     "finding": FindingExpert,
+    "pouring": PouringExpert,
 }
 
 

@@ -4,11 +4,12 @@ In: a seed. Out: a layout to start from and, at every instant, a verdict. Start 
 """
 
 from activemimic_sim.tasks.finding import Finding
+from activemimic_sim.tasks.pouring import Pouring
 from activemimic_sim.tasks.reaching import Reaching
 from activemimic_sim.tasks.restocking import Restocking
 from activemimic_sim.tasks.task import Layout, SceneError, Task, TaskStatus
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Restocking, Reaching, Finding)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Restocking, Reaching, Finding, Pouring)}
 
 
 def make_task(name: str) -> Task:
