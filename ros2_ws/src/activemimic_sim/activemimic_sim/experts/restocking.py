@@ -1,4 +1,4 @@
-"""The Restocking expert: look down and crouch, grasp, rise while the gaze scans the tiers, put the bottle in the gap."""
+"""The Restocking expert: look down, crouch, grasp, rise while the gaze scans the tiers, put the bottle in the gap."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from activemimic_sim.tasks.restocking import (
     SLOT_DEPTH_M,
     SLOT_HALF_X_M,
     SLOT_HALF_Y_M,
+    SLOTS,
     TABLE_HEIGHT_M,
-    TIER_HEIGHTS_M,
     UPRIGHT_RAD,
     Restocking,
     sees,
@@ -54,11 +54,13 @@ _IN_HAND_M = 0.06
 _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
 _ENTER_ABOVE_M, _PRESS_M = 0.025, 0.004
 _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or to the slot's to go down
-_MIDDLE = np.array([0.0, 0.0, BOTTLE_HEIGHT_M / 2])  # of a bottle, from its foot
+_UP = np.array([0.0, 0.0, 1.0])
+_MIDDLE = BOTTLE_HEIGHT_M / 2 * _UP  # of a bottle, from its foot
 _ARRIVED_RAD, _ARRIVED_M = 0.08, 0.02
 _SPEED_M_S, _PLACING_M_S, _TURN_RAD_S = 0.35, 0.12, 1.2
 _SWING = np.array([1.0, 0.7, *np.full(7, 0.35)])  # share of each joint's speed when the whole chain swings
-_CLOSING, _OPENED = 0.2, 0.25
+_CLOSING, _EMPTY = 0.2, 0.6  # a gripper closed between these fractions is around a bottle or on its way
+_OPENED = 0.25
 _GAZED_RAD = 0.15
 _MISAIM_M = 0.04
 
@@ -88,7 +90,7 @@ class RestockingExpert(Expert):
             self._command = simulation.measured()
         bottle = simulation.data.body("bottle").xpos
         tip, R = hand.pose()
-        grasped = hand.closed() > _CLOSING and float(np.linalg.norm(tip - bottle)) < _IN_HAND_M
+        grasped = _CLOSING < hand.closed() < _EMPTY and float(np.linalg.norm(tip - bottle)) < _IN_HAND_M
         risen = self._foot()[2] > TABLE_HEIGHT_M + self._task.shift_m[2] + _RISEN_M
         self._noticed = self._noticed or sees(simulation.data, bottle)
         self._released = self._stands_in_slot() and (self._released or not grasped)
@@ -100,8 +102,6 @@ class RestockingExpert(Expert):
             chain, gripper = self._carry(tip, R), 1.0
         else:
             chain, gripper = self._pick(tip, R, grasped)
-        if self._released:
-            gripper = 0.0
         command = self._command.copy()
         command[hand.slots], command[hand.gripper_slot] = chain, gripper
         self.look_at(self._gaze(grasped and risen), command)
@@ -135,7 +135,7 @@ class RestockingExpert(Expert):
             chain = self.simulation.measured()[self._hand.slots]
             return self._swing(np.array([*_PICK[:2], *chain[2:]])), 0.0
         foot = self._foot()
-        grasp = foot + (0.0, 0.0, _GRASP_M)
+        grasp = foot + _GRASP_M * _UP
         forward, left = _heading(foot - self._task.shift_m)
         along, aside, above = (tip - grasp) @ forward, (tip - grasp) @ left, tip[2] - grasp[2]
         if np.linalg.norm(tip - grasp) < self._corrected_below_m:
@@ -147,7 +147,7 @@ class RestockingExpert(Expert):
         if grasped:
             gripper = 1.0
             held = holds(self.simulation.model, self.simulation.data, self._hand.gripper, "bottle")
-            goal = tip + (0.0, 0.0, _LIFT_STEP_M if held else 0.0)
+            goal = tip + (_LIFT_STEP_M if held else 0.0) * _UP
         elif not self._misaim_m and off_axis < 2 * _AIMED_M and abs(along) < _AIMED_M:
             gripper = 1.0
             goal = grasp
@@ -173,13 +173,13 @@ class RestockingExpert(Expert):
         foot, slot = self._foot(), self._task.empty_position()
         off = foot - slot
         speed_m_s = _SPEED_M_S
-        goal = slot + (0.0, 0.0, _ENTER_ABOVE_M)
+        goal = slot + _ENTER_ABOVE_M * _UP
         if np.abs(off[:2]).max() < _AIMED_M:
             speed_m_s = _PLACING_M_S
-            goal = slot - (0.0, 0.0, _PRESS_M)
+            goal = slot - _PRESS_M * _UP
             shelf = self.simulation.model.body("shelf").id
             down = shelf in touching(self.simulation.model, self.simulation.data, "bottle")
-            self._released = down and self._stands_in_slot()
+            self._released = down and self._stands_in_slot()  # from the next step on, the hand opens
         else:
             # A funnel again: what is not level with the slot stays before the shelf.
             off_axis = float(np.hypot(off[1], off[2] - _ENTER_ABOVE_M))
@@ -213,13 +213,13 @@ class RestockingExpert(Expert):
     def _upright(self) -> np.ndarray:
         """The rotation (3, 3) that puts the bottle's axis upright."""
         axis = self.simulation.data.body("bottle").xmat.reshape(3, 3)[:, 2]
-        return _between(axis, np.array([0.0, 0.0, 1.0]))
+        return _between(axis, _UP)
 
 
 def _serpentine(leftwards: bool) -> list[int]:
     """The slots tier by tier from below, each tier the other way than the one before."""
-    tiers = np.arange(len(TIER_HEIGHTS_M) * COLUMNS).reshape(-1, COLUMNS)
-    return [int(slot) for tier in tiers for slot in (tier[::-1] if leftwards ^ bool(tier[0] // COLUMNS % 2) else tier)]
+    tiers = [list(range(first, first + COLUMNS)) for first in range(0, SLOTS, COLUMNS)]
+    return [slot for row, tier in enumerate(tiers) for slot in (tier[::-1] if leftwards == (row % 2 == 0) else tier)]
 
 
 def _heading(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -231,7 +231,7 @@ def _heading(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _tool(forward: np.ndarray, left: np.ndarray) -> np.ndarray:
     """Rotation of the gripper's base: z forward and a little down, the fingers left and right of it."""
-    z = np.cos(_TILT_RAD) * forward - np.sin(_TILT_RAD) * np.array([0.0, 0.0, 1.0])
+    z = np.cos(_TILT_RAD) * forward - np.sin(_TILT_RAD) * _UP
     return np.stack([np.cross(left, z), left, z], axis=1)
 
 

@@ -27,6 +27,7 @@ SHELF_DEPTH_M, SHELF_WIDTH_M = 0.35, 0.925
 _BOARD_M = 0.02
 _SHELF_TOP_M = 1.52
 COLUMNS = 3
+SLOTS = len(TIER_HEIGHTS_M) * COLUMNS
 SLOT_SPACING_M = 0.25
 SLOT_DEPTH_M = 0.07  # a slot's centre behind the shelf's front edge
 SLOT_HALF_X_M, SLOT_HALF_Y_M = 0.06, 0.08  # how far from the slot's centre a bottle still stands in it
@@ -40,10 +41,10 @@ UPRIGHT_RAD = np.deg2rad(15.0)
 TOPPLED_RAD = np.deg2rad(45.0)
 _FALLEN_M = 0.05
 
-# Nearly upright and looking at the shelf: the bottle stands below what the head sees. The right hand waits above the
-# table, the left one hangs at the side.
+# Nearly upright and looking past the shelf: the head sees neither the bottle nor a slot. The right hand waits above
+# the table, the left one hangs at the side.
 _START = {
-    "head_yaw": -0.15,
+    "head_yaw": 0.52,
     "head_pitch": -0.05,
     "waist_pitch": 0.20,
     "waist_lift": 0.30,
@@ -64,8 +65,11 @@ _JITTER = {
 
 
 class Restocking(Task):
-    """Attributes: empty_slot: the slot without a bottle in this trial; slots are counted tier by tier from below,
-    within a tier from left to right."""
+    """Slots are counted tier by tier from below, within a tier from left to right.
+
+    Attributes:
+        empty_slot: the one without a bottle in this trial.
+    """
 
     name = "restocking"
     instructions = (
@@ -75,7 +79,7 @@ class Restocking(Task):
     )
     stages = ("start", "reached", "lifted", "found", "over_slot", "placed")
     point_stages = ("lifted", "placed")
-    cells = len(TIER_HEIGHTS_M) * COLUMNS * 9  # every slot with 3 x 3 of the region
+    cells = SLOTS * 9  # every slot with 3 x 3 of the region
     target = "bottle"
     furniture = ("table", "shelf")
     distractor_spots = ((0.66, -0.08, TABLE_HEIGHT_M), (0.66, -0.76, TABLE_HEIGHT_M), (1.08, -0.28, TIER_HEIGHTS_M[0]))
@@ -86,7 +90,7 @@ class Restocking(Task):
         self.empty_slot = 0
 
     def bodies(self) -> str:
-        neighbours = "".join(_bottle(_neighbour(slot), "0.15 0.55 0.25 1") for slot in range(slots() - 1))
+        neighbours = "".join(_bottle(_neighbour(slot), "0.15 0.55 0.25 1") for slot in range(SLOTS - 1))
         return f"""
     <body name="table" pos="{REGION_CENTER_XY_M[0]} {REGION_CENTER_XY_M[1]} {TABLE_HEIGHT_M}">
       <geom name="table" type="box" size="0.125 0.40 0.015" pos="0 0 -0.015" rgba="0.62 0.48 0.34 1"/>
@@ -100,7 +104,7 @@ class Restocking(Task):
         self.empty_slot, part = divmod(cell, 9)
         xy = np.array(REGION_CENTER_XY_M) + in_grid(rng, part, 3, 3) * REGION_SIDE_M
         objects = {"bottle": standing(np.array([*xy, TABLE_HEIGHT_M + BOTTLE_HEIGHT_M / 2]))}
-        taken = [slot for slot in range(slots()) if slot != self.empty_slot]
+        taken = [slot for slot in range(SLOTS) if slot != self.empty_slot]
         for number, slot in enumerate(taken):
             spread = np.array([*rng.uniform(-_NEIGHBOUR_SPREAD_M, _NEIGHBOUR_SPREAD_M, 2), BOTTLE_HEIGHT_M / 2])
             objects[_neighbour(number)] = standing(slot_position(slot) + spread)
@@ -117,7 +121,7 @@ class Restocking(Task):
         foot = bottle[2] - BOTTLE_HEIGHT_M / 2
         lifted = held and foot > TABLE_HEIGHT_M + self.shift_m[2] + LIFTED_M
         slot = self.empty_position()
-        found = lifted and sees(data, slot + (0.0, 0.0, BOTTLE_HEIGHT_M / 2))
+        found = lifted and sees(data, slot + np.array([0.0, 0.0, BOTTLE_HEIGHT_M / 2]))
         aside = np.abs(bottle - slot)
         in_slot = bool(aside[0] < SLOT_HALF_X_M and aside[1] < SLOT_HALF_Y_M)
         over_slot = held and in_slot and -0.01 < foot - slot[2] < _ABOVE_TIER_M
@@ -131,15 +135,11 @@ class Restocking(Task):
             return "the bottle fell"
         if tilt_rad(data, "bottle") > TOPPLED_RAD and not holds(model, data, "gripper_r", "bottle"):
             return "the bottle was toppled"
-        others = [_neighbour(number) for number in range(slots() - 1)]
+        others = [_neighbour(number) for number in range(SLOTS - 1)]
         lowest = TIER_HEIGHTS_M[0] + BOTTLE_HEIGHT_M / 2 - _FALLEN_M + self.shift_m[2]
         if any(tilt_rad(data, other) > TOPPLED_RAD or data.body(other).xpos[2] < lowest for other in others):
             return "another bottle was toppled"
         return ""
-
-
-def slots() -> int:
-    return len(TIER_HEIGHTS_M) * COLUMNS
 
 
 def slot_position(slot: int) -> np.ndarray:
