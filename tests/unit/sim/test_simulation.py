@@ -9,7 +9,7 @@ from activemimic_description.robot import load_robot
 from activemimic_sim.experts import EXPERTS, make_expert
 from activemimic_sim.rendering import CameraRenderer, RenderingError
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import TASKS, make_task
+from activemimic_sim.tasks import TASKS, SceneError, make_task
 
 TICKS = 120
 
@@ -106,7 +106,9 @@ def test_without_opengl_the_error_says_what_to_install(simulation: Simulation, m
 
 def test_every_task_has_an_expert_and_an_unknown_one_is_named() -> None:
     assert EXPERTS.keys() == TASKS.keys()
-    with pytest.raises(ValueError, match="there is no task 'juggling': expected one of reaching"):
+    with pytest.raises(
+        ValueError, match="there is no task 'juggling': expected one of restocking, reaching, finding, pouring"
+    ):
         make_task("juggling")
 
 
