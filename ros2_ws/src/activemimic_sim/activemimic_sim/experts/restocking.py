@@ -75,7 +75,7 @@ class RestockingExpert(Expert):
         self._hand = Hand(simulation, "right", ("waist_lift", "waist_pitch"), _WEIGHTS)
         # From afar the hand aims a little beside the bottle, as anybody's would; near enough, it is corrected.
         self._misaim_m = self.rng.uniform(-1.0, 1.0) * _MISAIM_M
-        self._corrected_below_m = self.rng.uniform(0.06, 0.16)
+        self._corrected_below_m = self.rng.uniform(0.10, 0.18)
         self._noticed = False
         self._scanned = 0  # slots of the path below that the gaze has passed
         self._scan_path = _serpentine(leftwards=bool(self.rng.integers(2)))
