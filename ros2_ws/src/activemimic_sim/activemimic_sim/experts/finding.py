@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
-from activemimic_sim.experts.hand import Hand, shortened, turned
+from activemimic_sim.experts.hand import Hand, aligning, shortened, turned
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, view_angles_rad
 from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, TABLE_HEIGHT_M, YOGURT_HEIGHT_M, YOGURT_RADIUS_M
@@ -101,7 +100,8 @@ class FindingExpert(Expert):
             goal = tip
             if holds(self.simulation.model, self.simulation.data, hand.gripper, "yogurt"):
                 goal = np.array([tip[0], tip[1], grasp[2] + _LIFT_BY_M])
-                tool = _upright(self.simulation.data.body("yogurt").xmat) @ R
+                axis = self.simulation.data.body("yogurt").xmat.reshape(3, 3)[:, 2]
+                tool = aligning(axis, np.array([0.0, 0.0, 1.0])) @ R
         elif np.linalg.norm(tip[:2] - grasp[:2]) < _CENTERED_M and abs(tip[2] - grasp[2]) < _LEVEL_M:
             gripper = 1.0
             goal = grasp
@@ -142,11 +142,3 @@ def _tool_level(yaw_rad: float, side: str) -> np.ndarray:
     z = np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
     y = _OUTWARDS[side] * np.array([np.sin(yaw_rad), -np.cos(yaw_rad), 0.0])
     return np.stack([np.cross(y, z), y, z], axis=1)
-
-
-def _upright(xmat: np.ndarray) -> np.ndarray:
-    """The smallest turn (3, 3) that brings the z axis of an orientation (9,) to the vertical."""
-    quaternion, turn = np.zeros(4), np.zeros(9)
-    mujoco.mju_quatZ2Vec(quaternion, xmat[2::3].copy())
-    mujoco.mju_quat2Mat(turn, quaternion)
-    return turn.reshape(3, 3).T

@@ -65,3 +65,10 @@ def turned(R: np.ndarray, target: np.ndarray, angle_rad: float) -> np.ndarray:
     mujoco.mju_axisAngle2Quat(quaternion, turn / max(whole, 1e-9), min(whole, angle_rad))
     mujoco.mju_quat2Mat(matrix, quaternion)
     return matrix.reshape(3, 3) @ R
+
+
+def aligning(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """The smallest rotation (3, 3) from one unit vector (3,) to another, which must not be opposite."""
+    axis = np.cross(start, end)
+    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
+    return np.eye(3) + skew + skew @ skew / (1.0 + start @ end)

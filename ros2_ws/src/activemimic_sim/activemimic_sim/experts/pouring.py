@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
-from activemimic_sim.experts.hand import Hand, shortened, turned
+from activemimic_sim.experts.hand import Hand, aligning, shortened, turned
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad
 from activemimic_sim.tasks.pouring import (
@@ -210,7 +210,7 @@ class PouringExpert(Expert):
         axis = np.sin(tilt) * _left(yaw) + np.cos(tilt) * _UP
         rotation = _level_hand(cup, yaw, tilt)
         held_axis = R.T @ self.simulation.data.body(cup).xmat.reshape(3, 3)[:, 2]
-        rotation = _between(rotation @ held_axis, axis) @ rotation
+        rotation = aligning(rotation @ held_axis, axis) @ rotation
         return middle - rotation @ R.T @ (self._middle(cup) - tip), rotation
 
     def _yaw(self, cup: str, tip: np.ndarray) -> float:
@@ -249,11 +249,4 @@ def _level_hand(cup: str, yaw_rad: float, tilt_rad: float) -> np.ndarray:
     z = np.cos(_DOWN_RAD) * _forward(yaw_rad) - np.sin(_DOWN_RAD) * _UP
     y = _left(yaw_rad) * (1.0 if cup == "source" else -1.0)
     level = np.stack([np.cross(y, z), y, z], axis=1)
-    return _between(_UP, np.sin(tilt_rad) * _left(yaw_rad) + np.cos(tilt_rad) * _UP) @ level
-
-
-def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The smallest rotation (3, 3) that takes one unit vector (3,) to another, not opposite, one."""
-    v = np.cross(a, b)
-    K = np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
-    return np.eye(3) + K + K @ K / (1.0 + a @ b)
+    return aligning(_UP, np.sin(tilt_rad) * _left(yaw_rad) + np.cos(tilt_rad) * _UP) @ level

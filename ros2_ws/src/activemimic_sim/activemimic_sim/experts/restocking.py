@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
-from activemimic_sim.experts.hand import TOOL_M, Hand, shortened, turned
+from activemimic_sim.experts.hand import TOOL_M, Hand, aligning, shortened, turned
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
 from activemimic_sim.tasks.restocking import (
@@ -213,7 +213,7 @@ class RestockingExpert(Expert):
     def _upright(self) -> np.ndarray:
         """The rotation (3, 3) that puts the bottle's axis upright."""
         axis = self.simulation.data.body("bottle").xmat.reshape(3, 3)[:, 2]
-        return _between(axis, _UP)
+        return aligning(axis, _UP)
 
 
 def _serpentine(leftwards: bool) -> list[int]:
@@ -233,10 +233,3 @@ def _tool(forward: np.ndarray, left: np.ndarray) -> np.ndarray:
     """Rotation of the gripper's base: z forward and a little down, the fingers left and right of it."""
     z = np.cos(_TILT_RAD) * forward - np.sin(_TILT_RAD) * _UP
     return np.stack([np.cross(left, z), left, z], axis=1)
-
-
-def _between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The smallest rotation (3, 3) from one unit vector (3,) to another, which must not be opposite."""
-    axis = np.cross(start, end)
-    skew = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-    return np.eye(3) + skew + skew @ skew / (1.0 + start @ end)
