@@ -105,7 +105,8 @@ def tasks_page() -> str:
             ("trials", f"{len(plan.trials)}, over {task.cells} cells"),
             ("instructions", instructions),
         ]
-        about = " ".join((sys.modules[task.__module__].__doc__ or "").split())
+        about = " ".join((sys.modules[task.__module__].__doc__ or "").split()).partition(": ")[2]
+        about = about[:1].upper() + about[1:]
         lines += [f"## {name.capitalize()}", "", about, "", *_table(("", ""), rows), ""]
         lines += [f"![What the cameras see at each stage of {name}](../images/{name}.png)", ""]
     lines += [
@@ -121,8 +122,9 @@ def tasks_page() -> str:
         "## Seeds",
         "",
         f"The published trial plans (`activemimic_bringup/evaluation/plans`) hold the seeds from {FIRST_HELD_OUT_SEED} "
-        "on, each with the cell of the scene that it fills. `activemimic sim demos` refuses those seeds, so that no "
-        "policy learns from a scene that it is tried on.",
+        "on, each with the cell of the scene that it fills. `activemimic sim demos` refuses those seeds and "
+        "`dataset build` leaves their episodes out, so that no policy "
+        "learns from a scene that it is tried on.",
         "",
         "## gymnasium",
         "",

@@ -1,6 +1,6 @@
 """Which scenes are tried: published plans that spread the trials over a task's cells, and plain series of seeds.
 
-Seeds from `FIRST_HELD_OUT_SEED` on are for published plans alone: demonstrations refuse them.
+Seeds from `FIRST_HELD_OUT_SEED` on are for published plans alone: demonstrations and datasets refuse them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from activemimic_training.bags.episode import FIRST_HELD_OUT_SEED
 
-FIRST_HELD_OUT_SEED = 1_000_000
 _FOLDER = Path(__file__).parent / "plans"
 
 

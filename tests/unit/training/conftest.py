@@ -53,13 +53,14 @@ def write_episode(
     without_images: tuple[str, range] = ("head", range(0)),
     jitter_ns: int = 0,
     extra: dict | None = None,
+    seed: int = 7,
 ) -> Path:
     """Record `frames` frames at 30 Hz; `without_images` leaves out some of one camera's, `jitter_ns` shakes stamps."""
     shake = np.random.default_rng(0)
     contract = contract or load_contract("g1_sim")
     messages = BagMessages()
     (state,), (sink,) = contract.state, contract.commands
-    with EpisodeWriter(folder, contract, task="reaching", instruction=instruction, seed=7, extra=extra) as writer:
+    with EpisodeWriter(folder, contract, task="reaching", instruction=instruction, seed=seed, extra=extra) as writer:
         for frame in range(frames):
             stamp_ns = frame_stamp_ns(frame) + int(shake.integers(-jitter_ns, jitter_ns + 1))
             for number, (name, camera) in enumerate(contract.cameras.items()):

@@ -132,6 +132,16 @@ def test_a_truncated_bag_is_named_and_the_others_are_converted(episodes: list[Pa
     assert str(tmp_path) not in (tmp_path / "ds/meta/activemimic.json").read_text()
 
 
+def test_a_scene_held_out_for_evaluation_is_left_out(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    make_episode(tmp_path / "bags" / "learned", frames=5)
+    make_episode(tmp_path / "bags" / "held_out", frames=5, seed=1_000_000)
+    result = build_dataset([tmp_path / "bags"], tmp_path / "ds", FPS, workers=1)
+    assert [bag.name for bag in result.used] == ["learned"]
+    (skipped,) = result.skipped
+    assert not skipped.broken
+    assert skipped.reason == "seed 1000000 is one of those held out for evaluation (1000000 and up)"
+
+
 def test_an_episode_whose_camera_stopped_is_skipped_with_camera_and_age(
     make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path
 ) -> None:

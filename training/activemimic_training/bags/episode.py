@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Outcome = Literal["success", "failure", "unknown"]
 UNFINISHED = ".recording"  # suffix of a folder that its recorder has not closed
+# Simulated scenes from this seed on are for evaluation: nothing that is trained may have seen them.
+FIRST_HELD_OUT_SEED = 1_000_000
 
 
 class BagError(RuntimeError):

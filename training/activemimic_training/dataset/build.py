@@ -13,6 +13,7 @@ from pathlib import Path
 from activemimic_description.interface import differences
 
 from activemimic_training.bags import BagError, EpisodeInfo, EpisodeReader, find_episodes, load_episode_info
+from activemimic_training.bags.episode import FIRST_HELD_OUT_SEED
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.layout import write_dataset
 from activemimic_training.dataset.stage import load_staged, stage_episode
@@ -54,8 +55,9 @@ def build_dataset(
 ) -> BuildResult:
     """Convert the episodes at or below `bag_paths` to a LeRobotDataset v3.0 folder at `out`.
 
-    The same bags give the same bytes. A bag that cannot be converted is skipped and named in the result. While it is
-    built the dataset lies in `<out>.building`; a build that was interrupted goes on from the episodes found there.
+    Scenes held out for evaluation are left out. The same bags give the same bytes. A bag that cannot be converted is
+    skipped and named in the result. While it is built the dataset lies in `<out>.building`; a build that was
+    interrupted goes on from the episodes found there.
 
     Args:
         bag_paths: episode folders, or folders that hold them.
@@ -125,7 +127,10 @@ def _choose(episodes: list[Path], only_success: bool) -> tuple[dict[Path, Episod
         except BagError as error:
             skipped.append(SkippedBag(bag, _without_folder(error, bag), broken=True))
             continue
-        if only_success and info.outcome != "success":
+        if info.seed is not None and info.seed >= FIRST_HELD_OUT_SEED:
+            reason = f"seed {info.seed} is one of those held out for evaluation ({FIRST_HELD_OUT_SEED} and up)"
+            skipped.append(SkippedBag(bag, reason, broken=False))
+        elif only_success and info.outcome != "success":
             skipped.append(SkippedBag(bag, f"outcome is {info.outcome}, not success", broken=False))
         else:
             chosen[bag] = info
