@@ -56,7 +56,7 @@ def main(root: str) -> None:
 
     lerobot_dataset.decode_video_frames = decode_with_pyav
     dataset = lerobot_dataset.LeRobotDataset("local/check", root=root, delta_timestamps={"action": [0.0, 1 / 30]})
-    from conftest import image_number
+    from synthetic import image_number
 
     numbers: dict[str, list[int]] = {}
     for row in range(len(dataset)):

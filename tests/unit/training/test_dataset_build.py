@@ -13,7 +13,7 @@ from activemimic_description.codec import decode_slots, stamp_ns
 from activemimic_description.contract import CONTRACTS_FOLDER, load_contract, parse_contract
 from activemimic_training.bags import EpisodeReader
 from activemimic_training.dataset import Dataset, DatasetError, build, build_dataset, stage, video
-from conftest import COMMAND_DELAY_NS, FPS, MS, frame_stamp_ns, image_number, joints, numbered_image
+from synthetic import COMMAND_DELAY_NS, FPS, MS, frame_stamp_ns, image_number, joints, numbered_image
 
 CLEAR_OF_STAMPS_NS = 5 * MS
 

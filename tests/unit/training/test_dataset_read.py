@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from activemimic_training.dataset import Dataset, DatasetError, build_dataset, inspect_dataset
-from conftest import FPS, EpisodeMaker
+from synthetic import FPS, EpisodeMaker
 
 
 @pytest.fixture(scope="session")
