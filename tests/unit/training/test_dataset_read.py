@@ -197,7 +197,7 @@ def test_the_inspection_page_stands_alone_and_names_what_is_odd(
         slots[3] = 0.6 if frame == 5 else 0.2 + frame / 100  # the lift's travel ends at 0.55 m
         return slots
 
-    monkeypatch.setattr("conftest.joints", odd)
+    monkeypatch.setattr("synthetic.joints", odd)
     make_episode(tmp_path / "bag", frames=12, instruction="grasp <the> cube")
     build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
     report = inspect_dataset(tmp_path / "ds", tmp_path / "ds.html")
