@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import mujoco
 import numpy as np
 import pytest
-from activemimic_description.robot import load_robot
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import TaskStatus, make_task
+from activemimic_sim.tasks import TaskStatus
 from activemimic_sim.tasks.contacts import holds, view_angles_rad
 from activemimic_sim.tasks.finding import (
     LIFTED_M,
@@ -23,6 +21,7 @@ from activemimic_sim.tasks.finding import (
     YOGURT_HEIGHT_M,
     YOGURT_RADIUS_M,
 )
+from trials import expert_trial, simulation_of, step
 
 EXPERT_SEEDS = range(10)
 CAMERAS = ("head", "left_wrist", "right_wrist")
@@ -30,7 +29,7 @@ CAMERAS = ("head", "left_wrist", "right_wrist")
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return _own_simulation()
+    return simulation_of("finding")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def test_only_the_head_moves_before_the_yogurt_is_seen(simulation: Simulation) -
         command = expert.act()
         if len(expert.arms) == 2:
             np.testing.assert_array_equal(np.delete(command, head), np.delete(first, head))
-        _step(simulation, command)
+        step(simulation, command)
 
 
 def test_the_expert_cannot_tell_the_side_before_it_has_looked(simulation: Simulation) -> None:
@@ -96,14 +95,14 @@ def test_which_side_is_looked_at_first_depends_on_the_seed(simulation: Simulatio
 
 
 def test_the_expert_succeeds_in_time_on_at_least_9_of_10_seeds() -> None:
-    verdicts = [_expert_trial(seed) for seed in EXPERT_SEEDS]
-    times_s = [time_s for verdict, time_s in verdicts if verdict.success]
-    assert len(times_s) >= 9, [verdict for verdict, _ in verdicts if not verdict.success]
+    trials = [expert_trial("finding", seed) for seed in EXPERT_SEEDS]
+    times_s = [trial.time_s for trial in trials if trial.verdict.success]
+    assert len(times_s) >= 9, [trial for trial in trials if not trial.verdict.success]
     assert max(times_s) < 25.0
 
 
 def test_a_success_passed_through_every_stage() -> None:
-    verdict, _ = _expert_trial(0)
+    verdict, _, _ = expert_trial("finding", 0)
     assert verdict == TaskStatus(success=True, stage="lifted", points=1)
 
 
@@ -170,7 +169,7 @@ def test_the_expert_grasps_again_what_it_has_lost(simulation: Simulation) -> Non
     simulation.reset(1)
     expert = make_expert(simulation, 1)
     while simulation.status().stage != "grasped":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     address = simulation.model.joint("yogurt").qposadr[0]
     pose = simulation.task.sample(1, simulation.robot).objects["yogurt"]
     hand = simulation.data.qpos[address : address + 2].copy()
@@ -180,7 +179,7 @@ def test_the_expert_grasps_again_what_it_has_lost(simulation: Simulation) -> Non
     simulation.step(1)
     verdict = simulation.status()
     while not (verdict.success or verdict.failure):
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
         verdict = simulation.status()
     assert verdict.success
 
@@ -190,7 +189,7 @@ def _until_found(simulation: Simulation, seed: int) -> Expert:
     expert = make_expert(simulation, seed)
     while len(expert.arms) == 2:
         assert simulation.time_s < 10.0, f"seed {seed}: the expert does not find the yogurt"
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     return expert
 
 
@@ -201,28 +200,5 @@ def _commands_until_in_view(simulation: Simulation, seed: int, cell: int) -> lis
     half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
     while np.max(np.abs(view_angles_rad(simulation.data, "head", simulation.data.body("yogurt").xpos))) > half_view_rad:
         commands.append(expert.act().copy())
-        _step(simulation, commands[-1])
+        step(simulation, commands[-1])
     return commands
-
-
-@cache
-def _expert_trial(seed: int) -> tuple[TaskStatus, float]:
-    """The last verdict of the expert's trial, and when it fell."""
-    simulation = _own_simulation()
-    simulation.reset(seed)
-    expert = make_expert(simulation, seed)
-    while True:
-        _step(simulation, expert.act())
-        verdict = simulation.status()
-        if verdict.success or verdict.failure:
-            return verdict, simulation.time_s
-
-
-@cache
-def _own_simulation() -> Simulation:
-    return Simulation(load_robot("g1"), make_task("finding"))
-
-
-def _step(simulation: Simulation, command: np.ndarray) -> None:
-    simulation.command(command)
-    simulation.advance_to(simulation.time_s + STEP_S)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
-from itertools import pairwise
 
 import mujoco
 import numpy as np
 import pytest
-from activemimic_description.robot import load_robot
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import TaskStatus, make_task
+from activemimic_sim.tasks import TaskStatus
 from activemimic_sim.tasks.pouring import (
     BALLS,
     CUP_HEIGHT_M,
@@ -25,6 +22,7 @@ from activemimic_sim.tasks.pouring import (
     TABLE_HEIGHT_M,
     balls_in,
 )
+from trials import expert_trial, simulation_of, step
 
 EXPERT_SEEDS = range(10)
 CUPS = ("source", "receiver")
@@ -32,7 +30,7 @@ CUPS = ("source", "receiver")
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return _own_simulation()
+    return simulation_of("pouring")
 
 
 @pytest.fixture(scope="module")
@@ -75,30 +73,30 @@ def test_the_head_sees_the_cups_only_once_the_expert_has_looked(
         most = dict.fromkeys(CUPS, 0)
         for _ in range(6):
             for _ in range(4):
-                _step(simulation, expert.act())
+                step(simulation, expert.act())
             for cup in CUPS:
                 most[cup] = max(most[cup], cameras.visible_pixels(simulation.data, "head", cup))
         assert min(most.values()) > 150
 
 
 def test_the_expert_succeeds_in_time_on_at_least_9_of_10_seeds() -> None:
-    verdicts = [_expert_trial(seed) for seed in EXPERT_SEEDS]
-    times_s = [time_s for verdict, _, time_s in verdicts if verdict.success]
-    assert len(times_s) >= 9, [verdict for verdict, _, _ in verdicts if not verdict.success]
+    trials = [expert_trial("pouring", seed) for seed in EXPERT_SEEDS]
+    times_s = [trial.time_s for trial in trials if trial.verdict.success]
+    assert len(times_s) >= 9, [trial for trial in trials if not trial.verdict.success]
     assert max(times_s) < 15.0
 
 
 def test_a_success_passed_through_every_stage_in_order() -> None:
-    verdict, stages, _ = _expert_trial(0)
+    verdict, _, stages = expert_trial("pouring", 0)
     assert verdict == TaskStatus(success=True, stage="placed", points=2)
-    assert tuple(stages) == _own_simulation().task.stages
+    assert stages == simulation_of("pouring").task.stages
 
 
 def test_the_hands_bring_both_cups_together_and_the_source_is_tilted_by_the_wrist(simulation: Simulation) -> None:
     simulation.reset(1)
     expert = make_expert(simulation, 1)
     while simulation.status().stage != "poured":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     source, receiver = (simulation.data.body(cup) for cup in CUPS)
     assert source.xmat[8] < np.cos(np.deg2rad(60.0))
     assert receiver.xmat[8] > np.cos(np.deg2rad(10.0))
@@ -142,9 +140,9 @@ def test_a_cup_that_a_finger_still_touches_is_not_put_back(simulation: Simulatio
     simulation.reset(0)
     expert = make_expert(simulation, 0)
     while simulation.status().stage != "poured":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     while any(simulation.data.body(cup).xpos[2] > TABLE_HEIGHT_M + 0.001 for cup in CUPS):
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     fingers = {simulation.model.body(f"gripper_r_{finger}_link").id for finger in ("outer", "inner")}
     pairs = [{int(simulation.model.geom_bodyid[geom]) for geom in contact.geom} for contact in simulation.data.contact]
     assert any(fingers & pair and simulation.model.body("source").id in pair for pair in pairs)
@@ -170,35 +168,9 @@ def test_the_verdict_forgets_the_trial_before(simulation: Simulation) -> None:
     simulation.reset(0)
     expert = make_expert(simulation, 0)
     while simulation.status().stage != "grasped":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     simulation.reset(0)
     assert simulation.status() == TaskStatus(success=False, stage="start")
-
-
-@cache
-def _expert_trial(seed: int) -> tuple[TaskStatus, list[str], float]:
-    """The last verdict of the expert's trial, the stages on the way to it, and when it fell."""
-    simulation = _own_simulation()
-    simulation.reset(seed)
-    expert = make_expert(simulation, seed)
-    stages = [simulation.status().stage]
-    while True:
-        _step(simulation, expert.act())
-        verdict = simulation.status()
-        stages.append(verdict.stage)
-        if verdict.success or verdict.failure:
-            changes = [stages[0], *(after for before, after in pairwise(stages) if after != before)]
-            return verdict, changes, simulation.time_s
-
-
-@cache
-def _own_simulation() -> Simulation:
-    return Simulation(load_robot("g1"), make_task("pouring"))
-
-
-def _step(simulation: Simulation, command: np.ndarray) -> None:
-    simulation.command(command)
-    simulation.advance_to(simulation.time_s + STEP_S)
 
 
 def _put_balls(simulation: Simulation, count: int, by_m: np.ndarray) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import mujoco
 import numpy as np
-from activemimic_description.robot import load_robot
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import TaskStatus, make_task
+from activemimic_sim.tasks import TaskStatus
 from activemimic_sim.tasks.contacts import holds
 from activemimic_sim.tasks.reaching import CUBE_SIDE_M, LIFTED_M, TABLE_HEIGHT_M
+from trials import expert_trial, step
 
 EXPERT_SEEDS = range(20)
 
@@ -35,20 +33,20 @@ def test_the_head_sees_the_cube_once_the_expert_has_risen(simulation: Simulation
         lift = simulation.robot.slot_index["waist_lift"]
         while simulation.measured()[lift] < 0.40:
             assert simulation.time_s < 15.0, f"seed {seed}: the expert does not rise"
-            _step(simulation, expert.act())
+            step(simulation, expert.act())
         assert cameras.visible_pixels(simulation.data, "head", cube) > 100
 
 
 def test_the_expert_succeeds_in_time_on_at_least_19_of_20_seeds() -> None:
-    verdicts = [_expert_trial(seed) for seed in EXPERT_SEEDS]
-    times_s = [time_s for verdict, time_s in verdicts if verdict.success]
-    assert len(times_s) >= 19, [verdict for verdict, _ in verdicts if not verdict.success]
+    trials = [expert_trial("reaching", seed) for seed in EXPERT_SEEDS]
+    times_s = [trial.time_s for trial in trials if trial.verdict.success]
+    assert len(times_s) >= 19, [trial for trial in trials if not trial.verdict.success]
     assert max(times_s) < 18.0
-    assert not any("toppled" in verdict.failure for verdict, _ in verdicts)
+    assert not any("toppled" in trial.verdict.failure for trial in trials)
 
 
 def test_a_success_passed_through_every_stage() -> None:
-    verdict, _ = _expert_trial(0)
+    verdict, _, _ = expert_trial("reaching", 0)
     assert verdict == TaskStatus(success=True, stage="lifted", points=1)
 
 
@@ -96,11 +94,11 @@ def test_a_lift_must_last_half_a_second(simulation: Simulation) -> None:
     expert = make_expert(simulation, 0)
     verdict = simulation.status()
     while verdict.stage != "lifted":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
         verdict = simulation.status()
     lifted_s = simulation.time_s
     while not verdict.success:
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
         verdict = simulation.status()
     assert 0.5 <= simulation.time_s - lifted_s < 0.75
 
@@ -118,32 +116,9 @@ def test_the_verdict_forgets_the_trial_before(simulation: Simulation) -> None:
     simulation.reset(0)
     expert = make_expert(simulation, 0)
     while simulation.status().stage != "grasped":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     simulation.reset(0)
     assert simulation.status() == TaskStatus(success=False, stage="start")
-
-
-@cache
-def _expert_trial(seed: int) -> tuple[TaskStatus, float]:
-    """The last verdict of the expert's trial, and when it fell."""
-    simulation = _own_simulation()
-    simulation.reset(seed)
-    expert = make_expert(simulation, seed)
-    while True:
-        _step(simulation, expert.act())
-        verdict = simulation.status()
-        if verdict.success or verdict.failure:
-            return verdict, simulation.time_s
-
-
-@cache
-def _own_simulation() -> Simulation:
-    return Simulation(load_robot("g1"), make_task("reaching"))
-
-
-def _step(simulation: Simulation, command: np.ndarray) -> None:
-    simulation.command(command)
-    simulation.advance_to(simulation.time_s + STEP_S)
 
 
 def _touched(simulation: Simulation) -> set[str]:

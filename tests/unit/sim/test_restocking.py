@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import mujoco
 import numpy as np
 import pytest
-from activemimic_description.robot import load_robot
 from activemimic_sim.experts import make_expert
-from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus
@@ -28,6 +25,7 @@ from activemimic_sim.tasks.restocking import (
     Restocking,
     slot_position,
 )
+from trials import expert_trial, simulation_of, step
 
 EXPERT_SEEDS = range(10)
 STANDING = np.array([0.0, 0.0, BOTTLE_HEIGHT_M / 2])
@@ -35,7 +33,7 @@ STANDING = np.array([0.0, 0.0, BOTTLE_HEIGHT_M / 2])
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return _simulation()
+    return simulation_of("restocking")
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +85,20 @@ def test_the_head_sees_the_bottle_before_the_hand_reaches_it(simulation: Simulat
         expert = make_expert(simulation, seed)
         while simulation.status().stage == "start":
             assert simulation.time_s < 10.0, f"seed {seed}: the hand does not reach the bottle"
-            _step(simulation, expert.act())
+            step(simulation, expert.act())
         assert cameras.visible_pixels(simulation.data, "head", "bottle") > 100
 
 
 def test_the_expert_succeeds_in_time_on_at_least_9_of_10_seeds_and_in_every_slot() -> None:
-    verdicts = [_expert_trial(seed)[0] for seed in EXPERT_SEEDS]
-    times_s = [_expert_trial(seed)[1] for seed in EXPERT_SEEDS if _expert_trial(seed)[0].success]
-    assert len(times_s) >= 9, [verdict for verdict in verdicts if not verdict.success]
+    trials = [expert_trial("restocking", seed, _cell(seed)) for seed in EXPERT_SEEDS]
+    times_s = [trial.time_s for trial in trials if trial.verdict.success]
+    assert len(times_s) >= 9, [trial for trial in trials if not trial.verdict.success]
     assert max(times_s) < 25.0
 
 
 def test_a_success_passed_through_the_stages_in_their_order() -> None:
     for seed in (0, 3, 6):
-        verdict, _, stages = _expert_trial(seed)
+        verdict, _, stages = expert_trial("restocking", seed, _cell(seed))
         assert verdict == TaskStatus(success=True, stage="placed", points=2)
         assert list(stages) == [stage for stage in Restocking.stages if stage in stages]
         assert {"reached", "found", "over_slot"} <= set(stages)
@@ -111,13 +109,13 @@ def test_a_bottle_counts_as_placed_once_nothing_but_the_shelf_touches_it(simulat
     expert = make_expert(simulation, 1)
     stages = [simulation.status().stage]
     while stages[-1] != "placed":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
         stages.append(simulation.status().stage)
     placed_s = simulation.time_s
     assert stages[-2] == "over_slot"
     assert _touching(simulation, "bottle") == {"shelf"}
     while not simulation.status().success:
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     assert 0.5 <= simulation.time_s - placed_s < 0.75
 
 
@@ -169,7 +167,7 @@ def test_a_bottle_dropped_back_on_the_table_is_picked_again(simulation: Simulati
         if simulation.data.body("bottle").xpos[2] > TABLE_HEIGHT_M + BOTTLE_HEIGHT_M / 2 + 0.01 and dropped < 5:
             command[simulation.robot.slot_index["right_gripper"]] = 0.0
             dropped += 1
-        _step(simulation, command)
+        step(simulation, command)
     assert dropped == 5
 
 
@@ -177,29 +175,9 @@ def test_the_verdict_forgets_the_trial_before(simulation: Simulation) -> None:
     simulation.reset(0)
     expert = make_expert(simulation, 0)
     while simulation.status().stage == "start":
-        _step(simulation, expert.act())
+        step(simulation, expert.act())
     simulation.reset(0)
     assert simulation.status() == TaskStatus(success=False, stage="start")
-
-
-@cache
-def _expert_trial(seed: int) -> tuple[TaskStatus, float, tuple[str, ...]]:
-    """The last verdict of the expert's trial, when it fell, and the stages passed; the seeds go through the slots."""
-    simulation = _simulation()
-    simulation.reset(seed, seed % SLOTS * 9 + seed % 9)
-    expert = make_expert(simulation, seed)
-    stages: dict[str, None] = {}
-    while True:
-        _step(simulation, expert.act())
-        verdict = simulation.status()
-        stages[verdict.stage] = None
-        if verdict.success or verdict.failure:
-            return verdict, simulation.time_s, tuple(stages)
-
-
-@cache
-def _simulation() -> Simulation:
-    return Simulation(load_robot("g1"), Restocking())
 
 
 def _task(simulation: Simulation) -> Restocking:
@@ -211,11 +189,6 @@ def _slots_m() -> np.ndarray:
     return np.array([slot_position(slot) for slot in range(SLOTS)])
 
 
-def _step(simulation: Simulation, command: np.ndarray) -> None:
-    simulation.command(command)
-    simulation.advance_to(simulation.time_s + STEP_S)
-
-
 def _put(simulation: Simulation, body: str, position: np.ndarray, tilt_rad: float = 0.0) -> None:
     address = simulation.model.joint(body).qposadr[0]
     pose = [*position, np.cos(tilt_rad / 2), np.sin(tilt_rad / 2), 0.0, 0.0]
@@ -225,3 +198,8 @@ def _put(simulation: Simulation, body: str, position: np.ndarray, tilt_rad: floa
 
 def _touching(simulation: Simulation, body: str) -> set[str]:
     return {simulation.model.body(other).name for other in touching(simulation.model, simulation.data, body)}
+
+
+def _cell(seed: int) -> int:
+    """Successive seeds go through the slots."""
+    return seed % SLOTS * 9 + seed % 9
