@@ -42,6 +42,12 @@ class CheckpointError(ValueError):
         shown = problems[:10] + ([f"and {len(problems) - 10} more"] if len(problems) > 10 else [])
         lines = shown[0] if len(shown) == 1 else "".join(f"\n  {line}" for line in shown)
         super().__init__(f"checkpoint {folder}, {file}: {lines}")
+        self._parts = (folder, file, problems)
+
+    def __reduce__(self) -> tuple[type[CheckpointError], tuple[Path, str, list[str]]]:
+        # Exceptions are rebuilt from their text, which is not what this one is made of: a worker process that met one
+        # would break the whole pool.
+        return CheckpointError, self._parts
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from activemimic_bringup.nodes.topics import SERVICES, TOPICS
 from activemimic_bringup.runtime import RunningGraph
 from activemimic_description.contract import load_contract
 from activemimic_training.bags import load_episode_info
-from rcl_interfaces.srv import DescribeParameters, ListParameters
+from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World, wait_until
@@ -62,6 +64,32 @@ def check_parameters(world: World, node: str, documented: dict[str, str]) -> Non
     assert set(listed) - {"use_sim_time", "start_type_description_service"} == set(documented)
     described = world.call(DescribeParameters, f"/{node}/describe_parameters", names=list(documented)).descriptors
     assert {entry.name: entry.description for entry in described} == documented
+
+
+def test_a_reset_refuses_what_cannot_be_and_goes_from_task_to_task(world: World) -> None:
+    """Parameters come one by one, so that for a moment they may not fit each other."""
+    lines: list[str] = []
+    environment = {"ROS_DOMAIN_ID": str(world.domain)}
+    with RunningGraph(GRAPHS["sim"].specs({})[:1], lambda _, line: lines.append(line), environment) as graph:
+        wait_until(lambda: any("[sim]: ready" in line for line in lines), f"the simulator; so far: {lines}", 40.0)
+
+        def reset(**values: str | int) -> tuple[bool, str]:
+            for name, value in values.items():
+                parameter = Parameter(name, value=value).to_parameter_msg()
+                (answer,) = world.call(SetParameters, "/sim/set_parameters", parameters=[parameter]).results
+                if not answer.successful:
+                    return False, answer.reason
+            answer = world.call(Trigger, "/sim/reset")
+            return answer.success, answer.message
+
+        assert reset(task="restocking", cell=80, seed=1) == (True, "task restocking, seed 1")
+        assert reset(task="reaching", seed=2) == (False, "task reaching: expected a cell of 0 to 8, found 80")
+        assert reset(cell=8) == (True, "task reaching, seed 2")
+        assert reset(task="juggling")[1].startswith("task: there is no 'juggling': expected restocking, reaching")
+        assert reset(variations="fog")[1].startswith("variations: there is no 'fog': expected flashing_light")
+        assert reset(variations="unseen_yogurt_a")[1].endswith("expected a task with a yogurt, found reaching")
+        assert reset(task="finding", cell=-1) == (True, "task finding, seed 2")
+    assert graph.stop() == {"sim": 0}
 
 
 def test_an_evaluator_alone_names_the_service_it_misses(world: World, tmp_path: Path) -> None:

@@ -133,4 +133,6 @@ def write_videos(out: Path) -> None:
         video = out / f"{trial.media}.mp4"
         episode = out / "episodes" / Path(trial.episode).name
         if trial.episode and episode.is_dir() and not video.exists():
-            RecordedTrial(episode).write_video(video)
+            partial = video.with_suffix(".partial.mp4")
+            if RecordedTrial(episode).write_video(partial):
+                partial.rename(video)

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from activemimic_bringup.evaluation.recording import RecordedTrial
+from activemimic_bringup.evaluation.recording import RecordedTrial, write_videos
+from activemimic_bringup.evaluation.results import Protocol, Trial, save_trials
 from activemimic_training.bags import BagError
 from generated import INFERENCE_MS, LATENCY_MS, Generated, as_trial
 
@@ -67,3 +68,16 @@ def test_a_damaged_recording_is_named(slipping: Generated, tmp_path: Path) -> No
     bag.write_bytes(bag.read_bytes()[:100_000])
     with pytest.raises(BagError, match=r"cut_0\.mcap: truncated or damaged"):
         RecordedTrial(folder)
+
+
+def test_a_video_that_a_dying_process_left_half_is_made_again(slipping: Generated, tmp_path: Path) -> None:
+    episode = as_trial(slipping.made[0].folder, tmp_path / "episodes" / "reaching_a")
+    protocol = Protocol("ros", "reaching", "expert", "seeds", 22.0)
+    trial = Trial(0, 0, None, True, 1, "lifted", "", 9.0, {}, episode=f"/on/the/recorders/machine/{episode.name}")
+    save_trials(tmp_path / "results.json", protocol, [trial])
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "000.partial.mp4").write_bytes(b"half")
+    write_videos(tmp_path)
+    assert [path.name for path in (tmp_path / "trials").iterdir()] == ["000.mp4"]
+    with av.open(str(tmp_path / "trials" / "000.mp4")) as container:
+        assert container.streams.video[0].frames > 20

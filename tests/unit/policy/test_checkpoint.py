@@ -1,7 +1,9 @@
 """A checkpoint is whole and consistent, or an error names what is not."""
 
 import json
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -180,3 +182,8 @@ def test_the_description_is_plain_data_with_sizes_and_statistics(folder, checkpo
     assert described["training"] == {"steps": 7}
     assert [row["slot"] for row in described["normalization"]] == list(checkpoint.spec.slots)
     assert [row["relative"] for row in described["normalization"]] == [True, True, True, False]
+
+
+def test_an_error_crosses_from_a_worker_process_with_its_text():
+    error = CheckpointError(Path("run/checkpoint"), "config.json", ["steps: expected 3, found 4"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

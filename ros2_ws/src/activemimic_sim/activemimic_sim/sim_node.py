@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 import rclpy
@@ -100,14 +101,17 @@ class SimNode(Node):
         self._started_s = time.monotonic()
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        given = {parameter.name: parameter.value for parameter in parameters}
-        try:
-            task = make_task(given.get("task", self.get_parameter("task").value))
-            make_variations(_names(given.get("variations", self.get_parameter("variations").value)), task)
-            if given.get("cell", self.get_parameter("cell").value) >= task.cells:
-                raise SceneError(f"task {task.name}: expected a cell of -1 to {task.cells - 1}, found {given['cell']}")
-        except SceneError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        """Each parameter for itself: they come one by one, and whether they fit each other is the reset's question."""
+        registries: dict[str, Collection[str]] = {"task": TASKS, "variations": VARIATIONS}
+        for parameter in parameters:
+            known = registries.get(parameter.name)
+            if known is None:
+                continue
+            # A task is one name, variations are any number of them.
+            for name in _names(parameter.value) if parameter.name == "variations" else [parameter.value]:
+                if name not in known:
+                    reason = f"{parameter.name}: there is no '{name}': expected {', '.join(known)}"
+                    return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
     def _subscribe(self, sink: JointSink) -> None:
@@ -124,10 +128,17 @@ class SimNode(Node):
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         task, variations = self.get_parameter("task").value, self.get_parameter("variations").value
         self._expert = None
-        if (task, variations) != (self._simulation.task.name, self._varied):
-            self._cameras.close()
-            self._load(task, variations)
-        self._reset()
+        try:
+            if (task, variations) != (self._simulation.task.name, self._varied):
+                # Tried first: what cannot be leaves the scene as it is.
+                make_variations(_names(variations), make_task(task))
+                self._cameras.close()
+                self._load(task, variations)
+            self._reset()
+        except SceneError as error:
+            response.success = False
+            response.message = str(error)
+            return response
         self._pace.clear()
         self._publish_status()
         response.success = True
