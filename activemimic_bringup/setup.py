@@ -24,6 +24,7 @@ setup(
         "typer",
         "rich",
         "matplotlib",
+        "ruckig",
     ],
     entry_points={
         "console_scripts": [

@@ -19,5 +19,9 @@ setup(
         "pydantic>=2",
         "opencv-python-headless<5",
     ],
+    extras_require={
+        # The onnx runtime: onnxruntime-gpu takes the place of onnxruntime where there is a CUDA device.
+        "onnx": ["onnx", "onnxruntime", "onnxscript"],
+    },
     zip_safe=False,
 )
