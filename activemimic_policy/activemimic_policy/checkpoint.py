@@ -5,10 +5,12 @@ model.safetensors     the weights, float32
 normalization.json    mean and standard deviation of state and transformed actions, per slot
 tokenizer.json        the words of the instructions
 contract.yaml         the robot contract of the training data, as text
+onnx/                 the same network as exported graphs, if somebody has exported it
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +32,7 @@ from activemimic_policy.tokenizer import Tokenizer, TokenizerError
 
 FORMAT_VERSION = 2
 CONFIG, WEIGHTS, NORMALIZATION = "config.json", "model.safetensors", "normalization.json"
-TOKENIZER, CONTRACT = "tokenizer.json", "contract.yaml"
+TOKENIZER, CONTRACT, ONNX = "tokenizer.json", "contract.yaml", "onnx"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -141,6 +143,15 @@ def describe_checkpoint(folder: Path | str) -> dict[str, Any]:
         for i, slot in enumerate(table.slots)
     ]
     return {"folder": str(folder), "format_version": FORMAT_VERSION, **described, "training": checkpoint.training}
+
+
+def file_sha256(path: Path) -> str:
+    """The digest of a file, such as of the weights: by it an export knows what it was made of."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_parts(folder: Path, checkpoint: Checkpoint) -> None:

@@ -6,47 +6,97 @@ Axes: T horizon, S slots.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from activemimic_policy.checkpoint import Checkpoint, load_checkpoint
+from activemimic_policy.checkpoint import ONNX, WEIGHTS, Checkpoint, file_sha256, load_checkpoint
+from activemimic_policy.model.flow import ActionPrefix, prefix_weights
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
+from activemimic_policy.runtime.eager import EagerRuntime
+from activemimic_policy.runtime.runtime import Runtime, RuntimeUnavailableError, make_runtime
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import TokenizerError
-from activemimic_policy.transforms import Sample, apply, input_steps, output_steps, stack_cameras
+from activemimic_policy.transforms import Array, Sample, apply, input_steps, output_steps, stack_cameras
 
 
 class PolicyInputError(ValueError):
     """An observation or instruction the policy cannot act on; the message says which and what was expected."""
 
 
-def load_policy(folder: Path | str, device: str = "cpu", threads: int | None = 1, seed: int | None = None) -> Policy:
+@dataclass(frozen=True, eq=False)
+class InFlight:
+    """The chunk that is executed while the next one is made, from the new observation on.
+
+    Target k of `targets` (N, S), absolute, in slot units, is due at the new observation's stamp + (k + 1) / fps. The
+    first `delay` of them will have been executed when the new chunk arrives.
+    """
+
+    targets: npt.NDArray[np.float64]
+    delay: int
+
+
+def load_policy(
+    folder: Path | str,
+    device: str = "cpu",
+    threads: int | None = 1,
+    seed: int | None = None,
+    runtime: str = "eager",
+    precision: str = "fp32",
+    zeroed_cameras: Collection[str] = (),
+) -> Policy:
     """The policy of a checkpoint folder, ready to infer.
 
     `threads` sets torch's CPU threads for this whole process (None leaves them). `seed` fixes the noise that infer
-    draws. Raises CheckpointError.
+    draws. `runtime` and `precision` are those of `runtime.make_runtime`; onnx runs what `activemimic policy export`
+    has put into the folder. What `zeroed_cameras` show is replaced by black, as the paper does to see which are used.
+
+    Raises CheckpointError and RuntimeUnavailableError.
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    return Policy(load_checkpoint(folder), device, seed)
+    folder = Path(folder)
+    checkpoint = load_checkpoint(folder)
+    if unknown := sorted(set(zeroed_cameras) - set(checkpoint.spec.cameras)):
+        cameras = ", ".join(checkpoint.spec.cameras)
+        raise PolicyInputError(f"zeroed_cameras {', '.join(unknown)}: the policy's cameras are {cameras}")
+    exported = folder / ONNX if runtime == "onnx" else None
+    if exported is not None:
+        _check_export(folder, exported, checkpoint)
+    model = FlowPolicy(checkpoint.model)
+    model.load_state_dict(checkpoint.weights, strict=True)
+    steps = checkpoint.spec.flow_steps
+    return Policy(
+        checkpoint,
+        make_runtime(runtime, model, steps, device, precision, exported, threads),
+        device,
+        seed,
+        zeroed_cameras,
+    )
 
 
 class Policy:
     """A loaded policy: camera images, state and instruction in; a chunk of slot targets out."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        runtime: Runtime,
+        device: str = "cpu",
+        seed: int | None = None,
+        zeroed_cameras: Collection[str] = (),
+    ) -> None:
         self.spec: PolicySpec = checkpoint.spec
         self._config = checkpoint.model
         self._tokenizer = checkpoint.tokenizer
-        self._device = torch.device(device)
+        self._runtime = runtime
+        self._device = torch.device(device if device.startswith("cuda") else "cpu")
         self._random = np.random.default_rng(seed)
-        self._model = FlowPolicy(checkpoint.model)
-        self._model.load_state_dict(checkpoint.weights, strict=True)
-        self._model.to(self._device).eval().requires_grad_(False)
+        self._zeroed = frozenset(zeroed_cameras)
         self._input = input_steps(
             self.spec, checkpoint.normalization, checkpoint.model.image_px, checkpoint.model.action_width
         )
@@ -58,19 +108,31 @@ class Policy:
         state: npt.ArrayLike,
         instruction: str,
         noise: npt.ArrayLike | None = None,
+        in_flight: InFlight | None = None,
+        guided: bool = False,
     ) -> npt.NDArray[np.float64]:
         """The next chunk of targets (T, S), absolute, in slot units.
 
         images: camera -> (H, W, 3) uint8 RGB, at least the spec's cameras, any size; state (S,) in slot units;
-        noise (T, S): the flow's start, drawn when None.
+        noise (T, S): the flow's start, drawn when None; in_flight: what the chunk shall go on from. A policy that was
+        trained for it (`spec.max_delay_steps`) takes the decided targets for given; any other can be `guided`.
 
         Raises PolicyInputError.
         """
-        raw = Sample({name: self._image(images, name) for name in self.spec.cameras}, self._state(state)[None])
-        with torch.inference_mode():
-            start = torch.from_numpy(self._padded_noise(noise)).to(self._device)
-            inputs = self._inputs(raw, instruction)
-            normalised = self._model.sample_actions(inputs, start, self.spec.flow_steps).cpu().double().numpy()
+        raw = Sample(
+            {name: self._image(images, name) for name in self.spec.cameras},
+            self._state(state)[None],
+            None if in_flight is None else self._targets(in_flight, guided)[None],
+        )
+        start = torch.from_numpy(self._padded_noise(noise)).to(self._device)
+        # Guidance takes gradients, which inference mode forbids for good.
+        with torch.no_grad() if guided else torch.inference_mode():
+            sample = apply(self._input, raw)
+            inputs = self._inputs(sample, instruction)
+            prefix = (
+                None if in_flight is None or sample.actions is None else self._prefix(sample.actions, in_flight, guided)
+            )
+            normalised = self._run(inputs, start, prefix, guided).cpu().double().numpy()
         actions = apply(self._output, Sample({}, raw.state, normalised)).actions
         assert actions is not None
         return actions[0]
@@ -89,12 +151,27 @@ class Policy:
             elapsed_ms = (time.perf_counter() - begin) * 1e3
         return elapsed_ms
 
-    def _inputs(self, raw: Sample, instruction: str) -> ModelInputs:
+    def _run(self, inputs: ModelInputs, noise: torch.Tensor, prefix: ActionPrefix | None, guided: bool) -> torch.Tensor:
+        if not guided or prefix is None:
+            return self._runtime.infer(inputs, noise, prefix)
+        if not isinstance(self._runtime, EagerRuntime):
+            raise PolicyInputError("guidance takes gradients through the network: only runtime eager can be guided")
+        return self._runtime.denoise_guided(self._runtime.encode(inputs), inputs.state, noise, prefix)
+
+    def _prefix(self, actions: Array, in_flight: InFlight, guided: bool) -> ActionPrefix:
+        """actions (1, N, A), normalised, as the prefix of a whole chunk."""
+        horizon, known = self.spec.horizon, actions.shape[1]
+        padded = np.zeros((1, horizon, actions.shape[2]), dtype=np.float32)
+        padded[:, :known] = actions
+        overlap = known if guided else in_flight.delay
+        weights = prefix_weights(in_flight.delay, overlap, horizon)[None]
+        return ActionPrefix(torch.from_numpy(padded).to(self._device), weights.to(self._device))
+
+    def _inputs(self, sample: Sample, instruction: str) -> ModelInputs:
         try:
             text, text_mask = self._tokenizer.encode(instruction, self._config.text_length)
         except TokenizerError as error:
             raise PolicyInputError(str(error)) from None
-        sample = apply(self._input, raw)
         arrays = (
             stack_cameras(sample, self.spec.cameras),
             np.ones((1, self._config.cameras), dtype=np.bool_),
@@ -115,7 +192,7 @@ class Policy:
             raise PolicyInputError(
                 f"camera {name!r}: expected an RGB image (H, W, 3) of uint8, found {image.shape} of {image.dtype}"
             )
-        return image[None]
+        return np.zeros_like(image)[None] if name in self._zeroed else image[None]
 
     def _state(self, state: npt.ArrayLike) -> npt.NDArray[np.float64]:
         values = np.asarray(state, dtype=np.float64)
@@ -127,6 +204,24 @@ class Policy:
             raise PolicyInputError(f"state: expected finite numbers, found {bad}")
         return values
 
+    def _targets(self, in_flight: InFlight, guided: bool) -> npt.NDArray[np.float64]:
+        targets, delay = np.asarray(in_flight.targets, dtype=np.float64), in_flight.delay
+        slots, horizon, most = len(self.spec.slots), self.spec.horizon, self.spec.max_delay_steps
+        if targets.ndim != 2 or targets.shape[1] != slots or not 0 < len(targets) <= horizon:
+            raise PolicyInputError(
+                f"in_flight: expected 1 to {horizon} targets of {slots} slots, found {targets.shape}"
+            )
+        if not np.isfinite(targets).all():
+            raise PolicyInputError("in_flight: expected finite targets, found NaN or infinity")
+        if not 0 <= delay <= len(targets):
+            raise PolicyInputError(f"in_flight: expected a delay of 0 to {len(targets)} steps, found {delay}")
+        if not guided and delay > most:
+            raise PolicyInputError(
+                f"in_flight: a delay of {delay} steps, and this policy was trained for at most {most}; "
+                "let it be guided, or train it with policy.max_delay_steps"
+            )
+        return targets
+
     def _padded_noise(self, noise: npt.ArrayLike | None) -> npt.NDArray[np.float32]:
         shape = (self.spec.horizon, len(self.spec.slots))
         values = self._random.standard_normal(shape) if noise is None else np.asarray(noise)
@@ -135,3 +230,14 @@ class Policy:
         padded = np.zeros((1, shape[0], self._config.action_width), dtype=np.float32)
         padded[0, :, : shape[1]] = values
         return padded
+
+
+def _check_export(folder: Path, exported: Path, checkpoint: Checkpoint) -> None:
+    from activemimic_policy.runtime.onnx import read_export
+
+    about = read_export(exported)
+    if about.weights_sha256 != file_sha256(folder / WEIGHTS) or about.flow_steps != checkpoint.spec.flow_steps:
+        raise RuntimeUnavailableError(
+            f"{exported}: was made of other weights or flow steps than the checkpoint has now; "
+            "run `activemimic policy export` again"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
 class PolicySpec(BaseModel):
@@ -23,6 +23,7 @@ class PolicySpec(BaseModel):
     horizon: PositiveInt
     execute_steps: PositiveInt
     flow_steps: PositiveInt
+    max_delay_steps: NonNegativeInt = 0  # a chunk's first steps that may be given (training-time action prefixes)
     relative_knee: PositiveFloat  # slot units; see transforms.CompressActions
     instructions: tuple[str, ...] = Field(min_length=1)
     interface: dict[str, Any]  # the contract's interface() at training time
@@ -49,4 +50,6 @@ class PolicySpec(BaseModel):
             raise ValueError(f"gripper_slots {', '.join(unknown)} are not among the slots {', '.join(self.slots)}")
         if self.execute_steps > self.horizon:
             raise ValueError(f"execute_steps {self.execute_steps} exceeds horizon {self.horizon}")
+        if self.max_delay_steps >= self.horizon:
+            raise ValueError(f"max_delay_steps {self.max_delay_steps} leaves nothing of horizon {self.horizon}")
         return self

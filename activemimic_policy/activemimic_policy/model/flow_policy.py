@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from activemimic_policy.model.config import ModelConfig
-from activemimic_policy.model.flow import euler, masked_error, noisy_actions, time_features, time_periods
+from activemimic_policy.model.flow import Velocity, noisy_actions, time_features, time_periods, weighted_error
 from activemimic_policy.model.layers import (
     Block,
     KeyValue,
@@ -45,7 +45,7 @@ class ModelInputs:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What stays the same along the flow: all that the expert needs of the images and the text."""
+    """What stays the same along the flow: all that the expert needs of the images and the text; the cache."""
 
     layers: tuple[KeyValue, ...]  # per layer (B, G, P, D)
     rotation: Rotation  # of the suffix, (B, 1 + T, 1, D)
@@ -74,9 +74,9 @@ class FlowPolicy(nn.Module):
     def encode_prefix(self, inputs: ModelInputs) -> Prefix:
         """Images and text to keys and values per layer; run once per observation."""
         config = self.config
-        dtype = self.text.weight.dtype
-        images = self.vision(inputs.images.to(dtype))
-        text = self.text(inputs.text) * math.sqrt(config.prefix_width)
+        images = self.vision(inputs.images)
+        dtype = images.dtype
+        text = self.text(inputs.text).to(dtype) * math.sqrt(config.prefix_width)
         image_mask = inputs.image_mask.repeat_interleave(config.tokens_per_camera, dim=1)
         mask = torch.cat([image_mask, inputs.text_mask], dim=1)
         layers = self.prefix(torch.cat([images, text], dim=1), mask)
@@ -87,33 +87,36 @@ class FlowPolicy(nn.Module):
         return Prefix(layers, rotation, bias)
 
     def velocity(self, prefix: Prefix, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """d x_t / dt at state (B, S), noisy actions x_t (B, T, A) and time t (B,) -> (B, T, A)."""
+        """d x_t / dt at state (B, S), noisy actions x_t (B, T, A) and time t (B, T or 1) -> (B, T, A).
+
+        A step whose time is 0 is taken for given.
+        """
         return self.expert(prefix, state, x_t, t)
 
-    def loss(self, inputs: ModelInputs, actions: Tensor, valid: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Mean squared velocity error over real dimensions and valid chunk steps.
+    def flow(self, prefix: Prefix, state: Tensor) -> Velocity:
+        """The velocity as a function of x_t and t alone, zero in the padded dimensions."""
+        return lambda x_t, t: self.on_real_dims(self.velocity(prefix, state, x_t, t))
 
-        actions (B, T, A) normalised and padded; valid (B, T) one or zero; noise (B, K, T, A) and t (B, K): K draws
-        share one prefix pass. Returns a scalar.
+    def loss(self, inputs: ModelInputs, actions: Tensor, weight: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Weighted mean squared velocity error over the real dimensions; a step whose time is 0 does not count.
+
+        actions (B, T, A) normalised and padded; weight (B, T, D or 1); noise (B, K, T, A) and t (B, K, T or 1): K
+        draws share one prefix pass. Returns a scalar.
         """
         draws = noise.shape[1]
-        target_actions = actions.repeat_interleave(draws, dim=0)
-        x_t, target = noisy_actions(target_actions, self._on_real_dims(noise.flatten(0, 1)), t.flatten())
-        prefix = self.encode_prefix(inputs).repeated(draws)
-        state = inputs.state.repeat_interleave(draws, dim=0)
-        predicted = self.velocity(prefix, state, x_t, t.flatten())
-        return masked_error(predicted, target, valid.repeat_interleave(draws, dim=0), self.config.action_dim)
 
-    def sample_actions(self, inputs: ModelInputs, noise: Tensor, steps: int) -> Tensor:
-        """Integrates noise (B, T, A) to normalised actions (B, T, A), float32, in `steps` Euler steps."""
-        prefix = self.encode_prefix(inputs)
+        def repeat(x: Tensor) -> Tensor:
+            return x.repeat_interleave(draws, dim=0)
 
-        def real_velocity(x_t: Tensor, t: Tensor) -> Tensor:
-            return self._on_real_dims(self.velocity(prefix, inputs.state, x_t, t))
+        t = t.flatten(0, 1)
+        noise = self.on_real_dims(noise.flatten(0, 1))
+        x_t, target = noisy_actions(repeat(actions), noise, t)
+        predicted = self.velocity(self.encode_prefix(inputs).repeated(draws), repeat(inputs.state), x_t, t)
+        dims = self.config.action_dim
+        counted = repeat(weight) * (t > 0)[..., None]
+        return weighted_error(predicted[..., :dims], target[..., :dims], counted)
 
-        return euler(real_velocity, self._on_real_dims(noise), steps)
-
-    def _on_real_dims(self, x: Tensor) -> Tensor:
+    def on_real_dims(self, x: Tensor) -> Tensor:
         """Zero beyond the real dimensions: padding is the same constant in training and along the flow."""
         padding = self.config.action_width - self.config.action_dim
         return functional.pad(x[..., : self.config.action_dim], (0, padding))
@@ -173,18 +176,23 @@ class ActionExpert(nn.Module):
         nn.init.zeros_(self.velocity_out.bias)
 
     def forward(self, prefix: Prefix, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Velocity (B, T, A) of x_t (B, T, A) at t (B,), given state (B, S)."""
-        dtype = self.velocity_out.weight.dtype
-        x = self.embed(state.to(dtype), x_t.to(dtype), t)
-        for block, layer in zip(self.blocks, prefix.layers, strict=True):
-            x, _ = block(x, prefix.rotation, prefix.bias, layer)
-        return self.velocity_out(self.norm(x[:, 1:]))
+        """Velocity (B, T, A) of x_t (B, T, A) at t (B, T or 1), given state (B, S)."""
+        return self.decode(prefix, self.embed(state, x_t, t))
 
     def embed(self, state: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The suffix tokens (B, 1 + T, W): the state, then every action with the time mixed in."""
-        time = time_features(t, self.periods).to(x_t.dtype)[:, None].expand(-1, x_t.shape[1], -1)
-        actions = self.time_out(functional.silu(self.time_in(torch.cat([self.action_in(x_t), time], dim=-1))))
-        return torch.cat([self.state_in(state)[:, None], actions], dim=1)
+        """The suffix tokens (B, 1 + T, W): the state, then every action with its time mixed in."""
+        dtype = self.action_in.weight.dtype
+        time = time_features(t, self.periods).to(dtype).expand(-1, x_t.shape[1], -1)
+        actions = self.action_in(x_t.to(dtype))
+        actions = self.time_out(functional.silu(self.time_in(torch.cat([actions, time], dim=-1))))
+        return torch.cat([self.state_in(state.to(dtype))[:, None], actions], dim=1)
+
+    def decode(self, prefix: Prefix, x: Tensor) -> Tensor:
+        """Suffix tokens (B, 1 + T, W) -> velocity (B, T, A)."""
+        x = x.to(prefix.bias.dtype)
+        for block, layer in zip(self.blocks, prefix.layers, strict=True):
+            x, _ = block(x, prefix.rotation, prefix.bias, layer)
+        return self.velocity_out(self.norm(x[:, 1:]).to(self.velocity_out.weight.dtype))
 
 
 def suffix_mask(prefix_mask: Tensor, tokens: int) -> Tensor:

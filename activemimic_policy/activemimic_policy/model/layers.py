@@ -38,10 +38,12 @@ class RMSNorm(nn.Module):
         self.register_buffer("eps", torch.tensor(1e-6), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (…, W) -> (…, W) of x's own type; computed in the weight's, which stays float32 in a bfloat16 network."""
+        wide = x.to(self.weight.dtype)
         # torch's own rms_norm runs as many passes over x on a CPU; these are few.
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        y = x * torch.rsqrt(torch.addcmul(self.eps, norm, norm, value=1 / x.shape[-1]))
-        return torch.addcmul(y, y, self.weight)
+        norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        y = wide * torch.rsqrt(torch.addcmul(self.eps, norm, norm, value=1 / x.shape[-1]))
+        return torch.addcmul(y, y, self.weight).to(x.dtype)
 
 
 class GeGLU(nn.Module):

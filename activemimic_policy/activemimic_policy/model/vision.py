@@ -45,17 +45,18 @@ class VisionTower(nn.Module):
         """images (B, C, px, px, 3) in [-1, 1] -> tokens (B, C·N, W)."""
         batch, cameras = images.shape[:2]
         # Channels stay last in memory: the convolutions run faster so, and nothing is copied.
+        images = images.to(self.position.dtype)
         early = self.stem[: self.keypoint_layer](images.flatten(0, 1).permute(0, 3, 1, 2))
         x = self.stem[self.keypoint_layer :](early)
-        x = x.flatten(2).transpose(1, 2) + self.position
+        x = (x.flatten(2).transpose(1, 2) + self.position).to(self.project.weight.dtype)
         for block in self.blocks:
             x = block(x)
         tokens = self.project(self.norm(x))
         if self.keypoints is not None:
-            tokens = torch.cat([tokens, self.keypoints(early)[:, None]], dim=1)
+            tokens = torch.cat([tokens, self.keypoints(early)[:, None].to(tokens.dtype)], dim=1)
         tokens = tokens.unflatten(0, (batch, cameras))
         if self.camera is not None:
-            tokens = tokens + self.camera[:, None]
+            tokens = tokens + self.camera[:, None].to(tokens.dtype)
         return tokens.flatten(1, 2)
 
 

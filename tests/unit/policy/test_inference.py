@@ -1,10 +1,12 @@
 """From camera frames to a chunk in slot units, or an error that says what is missing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from activemimic_policy.checkpoint import save_checkpoint
-from activemimic_policy.inference import PolicyInputError, load_policy
+from activemimic_policy.inference import InFlight, PolicyInputError, load_policy
 from activemimic_policy.model.flow import euler
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
 from activemimic_policy.transforms import fit_square
@@ -57,7 +59,7 @@ def test_inference_equals_the_steps_done_by_hand(policy, images, checkpoint):
     start = torch.zeros(1, 5, 6)
     start[0, :, :4] = torch.from_numpy(noise)
 
-    def velocity(x, t):
+    def velocity(x, t):  # the prefix is encoded anew at every step
         v = model.velocity(model.encode_prefix(inputs), inputs.state, x, t)
         v[..., 4:] = 0
         return v
@@ -109,3 +111,59 @@ def test_an_observation_that_cannot_be_acted_on_is_refused(policy, images, chang
         arguments["images"] = {**images, "wrist": arguments.pop("wrist")}
     with pytest.raises(PolicyInputError, match=complaint):
         policy.infer(**arguments)
+
+
+TARGETS = np.array([[0.12, -0.2, 0.31, 1.0], [0.13, -0.21, 0.32, 1.0], [0.14, -0.22, 0.33, 0.0]])
+
+
+@pytest.fixture
+def prefix_policy(tmp_path, checkpoint):
+    """A policy that was trained with up to two given steps."""
+    spec = checkpoint.spec.model_copy(update={"max_delay_steps": 2})
+    save_checkpoint(tmp_path / "p", dataclasses.replace(checkpoint, spec=spec))
+    return load_policy(tmp_path / "p", threads=None, seed=0)
+
+
+def test_what_is_already_decided_comes_back_as_it_was_and_changes_the_rest(prefix_policy, images):
+    noise = np.random.default_rng(1).standard_normal((5, 4))
+    free = prefix_policy.infer(images, STATE, "wave", noise)
+    bound = prefix_policy.infer(images, STATE, "wave", noise, InFlight(TARGETS, delay=2))
+    assert bound[:2] == pytest.approx(TARGETS[:2], abs=1e-5)
+    assert not np.allclose(bound[2:], free[2:], atol=1e-4)
+    later = np.vstack([TARGETS[:2], TARGETS[2:] + 9])
+    other = prefix_policy.infer(images, STATE, "wave", noise, InFlight(later, delay=2))
+    assert other == pytest.approx(bound)  # what comes after the delay is not looked at
+
+
+def test_a_guided_policy_is_drawn_towards_the_chunk_in_flight(policy, images):
+    noise = np.random.default_rng(1).standard_normal((5, 4))
+    free = policy.infer(images, STATE, "wave", noise)
+    guided = policy.infer(images, STATE, "wave", noise, InFlight(TARGETS, delay=2), guided=True)
+    distance = [np.abs(chunk[:2] - TARGETS[:2]).max() for chunk in (free, guided)]
+    assert distance[1] < distance[0]
+
+
+def test_a_zeroed_camera_is_black_whatever_it_shows(tmp_path, checkpoint, images):
+    save_checkpoint(tmp_path / "c", checkpoint)
+    noise = np.zeros((5, 4))
+    blind = load_policy(tmp_path / "c", threads=None, zeroed_cameras=["head"])
+    seeing = load_policy(tmp_path / "c", threads=None)
+    black = {**images, "head": np.zeros_like(images["head"])}
+    assert np.array_equal(blind.infer(images, STATE, "wave", noise), seeing.infer(black, STATE, "wave", noise))
+    with pytest.raises(PolicyInputError, match="zeroed_cameras nose: the policy's cameras are head, wrist"):
+        load_policy(tmp_path / "c", threads=None, zeroed_cameras=["nose"])
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "guided", "complaint"),
+    [
+        (InFlight(TARGETS, 3), False, "a delay of 3 steps, and this policy was trained for at most 2"),
+        (InFlight(TARGETS, 4), True, "expected a delay of 0 to 3 steps, found 4"),
+        (InFlight(TARGETS[:, :3], 1), False, "expected 1 to 5 targets of 4 slots"),
+        (InFlight(np.full((1, 4), np.nan), 1), False, "expected finite targets"),
+        (InFlight(np.zeros((6, 4)), 1), False, "expected 1 to 5 targets"),
+    ],
+)
+def test_a_chunk_in_flight_that_cannot_be_gone_on_from_is_refused(prefix_policy, images, in_flight, guided, complaint):
+    with pytest.raises(PolicyInputError, match=complaint):
+        prefix_policy.infer(images, STATE, "wave", None, in_flight, guided)

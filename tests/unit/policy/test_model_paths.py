@@ -9,6 +9,7 @@ from activemimic_policy.model.config import PRESETS, preset
 from activemimic_policy.model.flow import noisy_actions
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.model.layers import rotate, rotation_at
+from activemimic_policy.runtime.eager import EagerRuntime
 from small_policy import random_inputs, random_model, small_config
 
 
@@ -94,7 +95,8 @@ def test_cached_prefix_and_expert_equal_joint_attention_in_outputs_and_gradients
     inputs = dataclasses.replace(inputs, image_mask=torch.tensor([[True, True], [True, False]]))
     generator = torch.Generator().manual_seed(1)
     x_t = torch.randn(2, config.horizon, config.action_width, dtype=torch.float64, generator=generator)
-    t = torch.tensor([0.3, 0.9], dtype=torch.float64)
+    # One time for a whole chunk, and a chunk whose first two steps are given.
+    t = torch.tensor([[0.3] * 5, [0, 0, 0.9, 0.9, 0.9]], dtype=torch.float64)
     weight = torch.randn(x_t.shape, dtype=torch.float64, generator=generator)
 
     ours = cached.velocity(cached.encode_prefix(inputs), inputs.state, x_t, t)
@@ -115,9 +117,9 @@ def test_every_parameter_learns_so_that_no_half_of_the_last_prefix_layer_is_dead
     model.loss(
         inputs,
         torch.randn(2, config.horizon, config.action_width),
-        torch.ones(2, config.horizon),
+        torch.ones(2, config.horizon, 1),
         torch.randn(2, 1, config.horizon, config.action_width),
-        torch.rand(2, 1),
+        torch.rand(2, 1, 1),
     ).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -128,7 +130,7 @@ def velocity_of(model, inputs):
     config = model.config
     x_t = torch.linspace(-1, 1, config.horizon * config.action_width).reshape(1, config.horizon, -1)
     x_t = x_t.expand(len(inputs.state), -1, -1)
-    return model.velocity(model.encode_prefix(inputs), inputs.state, x_t, torch.full((len(x_t),), 0.5))
+    return model.velocity(model.encode_prefix(inputs), inputs.state, x_t, torch.full((len(x_t), 1), 0.5))
 
 
 def test_more_text_padding_changes_nothing():
@@ -168,38 +170,42 @@ def test_noise_draws_that_share_a_prefix_give_the_loss_of_separate_passes():
     model = random_model(config).double()
     inputs = in_double(random_inputs(config))
     actions = torch.randn(2, config.horizon, config.action_width, dtype=torch.float64)
-    valid = torch.ones(2, config.horizon, dtype=torch.float64)
+    weight = torch.ones(2, config.horizon, 1, dtype=torch.float64)
     noise = torch.randn(2, 3, config.horizon, config.action_width, dtype=torch.float64)
-    t = torch.rand(2, 3, dtype=torch.float64)
-    together = model.loss(inputs, actions, valid, noise, t)
-    apart = [model.loss(inputs, actions, valid, noise[:, [k]], t[:, [k]]) for k in range(3)]
+    t = torch.rand(2, 3, 1, dtype=torch.float64)
+    together = model.loss(inputs, actions, weight, noise, t)
+    apart = [model.loss(inputs, actions, weight, noise[:, [k]], t[:, [k]]) for k in range(3)]
     assert together.item() == pytest.approx(torch.stack(apart).mean().item(), rel=1e-6)
 
 
-def test_loss_ignores_padded_dimensions_and_masked_steps():
+def test_loss_counts_real_dimensions_by_their_weight_and_no_step_that_is_given():
     config = small_config()
     model = random_model(config)
     inputs = random_inputs(config)
-    actions = torch.zeros(2, config.horizon, config.action_width)
+    actions = torch.randn(2, config.horizon, config.action_width)
+    actions[..., config.action_dim :] = 0
     noise = torch.randn(2, 2, config.horizon, config.action_width)
-    valid = torch.ones(2, config.horizon)
-    valid[:, 3:] = 0
-    t = torch.full((2, 2), 0.7)
-    loss = model.loss(inputs, actions, valid, noise, t)
+    weight = torch.rand(2, config.horizon, config.action_dim)
+    weight[:, 4:] = 0
+    t = torch.full((2, 2, config.horizon), 0.7)
+    t[:, :, 0] = 0  # given
+    loss = model.loss(inputs, actions, weight, noise, t)
 
     padded = noise.clone()
     padded[..., config.action_dim :] += 5
-    assert torch.equal(model.loss(inputs, actions, valid, padded, t), loss)
+    assert torch.equal(model.loss(inputs, actions, weight, padded, t), loss)
 
-    # By hand, over the first three steps and the real dimensions only.
+    # By hand, over steps 1 to 3 and the real dimensions only.
     flat = noise.flatten(0, 1).clone()
     flat[..., config.action_dim :] = 0
-    x_t, target = noisy_actions(actions.repeat_interleave(2, 0), flat, t.flatten())
-    twice = random_inputs(config)
-    prefix = model.encode_prefix(twice).repeated(2)
-    predicted = model.velocity(prefix, twice.state.repeat_interleave(2, 0), x_t, t.flatten())
-    by_hand = (predicted - target)[:, :3, : config.action_dim].square().mean()
-    assert torch.allclose(loss, by_hand, rtol=1e-5)
+    twice = actions.repeat_interleave(2, 0)
+    x_t, target = noisy_actions(twice, flat, t.flatten(0, 1))
+    assert torch.equal(x_t[:, 0], twice[:, 0])
+    prefix = model.encode_prefix(inputs).repeated(2)
+    predicted = model.velocity(prefix, inputs.state.repeat_interleave(2, 0), x_t, t.flatten(0, 1))
+    error = (predicted - target)[:, 1:4, : config.action_dim].square()
+    counts = weight.repeat_interleave(2, 0)[:, 1:4]
+    assert torch.allclose(loss, (error * counts).sum() / counts.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -213,7 +219,7 @@ def test_every_preset_takes_its_own_inputs(name):
     inputs = random_inputs(config, batch=1)
     moved = dataclasses.replace(inputs, **{key: value.to(device) for key, value in vars(inputs).items()})
     with torch.inference_mode():
-        actions = model.sample_actions(moved, noise, steps=2)
+        actions = EagerRuntime(model, flow_steps=2).infer(moved, noise)
     assert actions.shape == (1, config.horizon, config.action_width)
 
 

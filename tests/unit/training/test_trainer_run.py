@@ -10,7 +10,7 @@ from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import load_policy
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.tokenizer import Tokenizer
-from activemimic_policy.transforms import Sample
+from activemimic_policy.transforms import Sample, apply
 from activemimic_training.dataset import Dataset, build_dataset
 from activemimic_training.trainer.batches import Batches
 from activemimic_training.trainer.config import TrainConfig, TrainConfigError
@@ -193,7 +193,8 @@ def test_training_and_serving_give_the_network_the_same_numbers(uninterrupted, d
     episode = next(e for e in rows.episodes if e.start <= row < e.stop)
     raw = {camera: list(rows.frames(camera, episode.index))[row - episode.start][None] for camera in rows.cameras}
     policy = load_policy(out / "checkpoint", threads=None)
-    served = policy._inputs(Sample(raw, rows.state[row][None].astype(np.float64)), episode.task)
+    sample = apply(policy._input, Sample(raw, rows.state[row][None].astype(np.float64)))
+    served = policy._inputs(sample, episode.task)
     for name in ("images", "image_mask", "text", "text_mask", "state"):
         assert torch.allclose(getattr(trained.inputs, name), getattr(served, name), atol=1e-6), name
 
@@ -215,3 +216,55 @@ def test_every_row_is_seen_once_an_epoch_and_a_step_is_the_same_whenever_it_is_a
     assert seen[:count] != seen[count:]
     assert batches()._rows(5).tolist() == one._rows(5).tolist()
     assert batches(seed=1)._rows(0).tolist() != one._rows(0).tolist()
+
+
+def test_with_a_delay_a_chunks_first_steps_are_given_and_the_rest_has_one_time_a_draw(uninterrupted, dataset):
+    out, _ = uninterrupted
+    checkpoint, rows = load_checkpoint(out / "checkpoint"), Dataset(dataset)
+    data = load_training_data(rows, checkpoint.spec.cameras, checkpoint.model.image_px, 1.0)
+    spec = checkpoint.spec.model_copy(update={"max_delay_steps": 2})
+    batches = Batches(data, rows.tasks, checkpoint.tokenizer, spec, checkpoint.normalization, checkpoint.model, 8, 4, 0)
+    t = batches.at(0).t.flatten(0, 1).numpy()
+    given = (t == 0).sum(axis=1)
+    assert sorted(set(given.tolist())) == [0, 1, 2]
+    for times, count in zip(t, given, strict=True):
+        assert (times[:count] == 0).all()
+        assert len(set(times[count:].tolist())) == 1
+        assert times[-1] > 0
+
+
+def test_a_slot_without_weight_does_not_change_the_loss(uninterrupted, dataset):
+    out, _ = uninterrupted
+    checkpoint, rows = load_checkpoint(out / "checkpoint"), Dataset(dataset)
+    data = load_training_data(rows, checkpoint.spec.cameras, checkpoint.model.image_px, 1.0)
+    slots = len(checkpoint.spec.slots)
+    model = FlowPolicy(checkpoint.model)
+    model.load_state_dict(checkpoint.weights)
+
+    def loss(weights, shift):
+        batches = Batches(
+            data,
+            rows.tasks,
+            checkpoint.tokenizer,
+            checkpoint.spec,
+            checkpoint.normalization,
+            checkpoint.model,
+            4,
+            1,
+            0,
+            weights,
+        )
+        batch = batches.at(0)
+        # At t = 1 the network sees noise alone, so that only the target tells of the actions.
+        moved = batch.actions.clone()
+        moved[..., 0] += shift
+        return model.loss(batch.inputs, moved, batch.weight, batch.noise, torch.ones_like(batch.t)).item()
+
+    masked = [0.0, *[1.0] * (slots - 1)]
+    assert loss(masked, 0.0) == loss(masked, 3.0)
+    assert loss([1.0], 0.0) != loss([1.0], 3.0)
+
+
+def test_an_unknown_slot_weight_is_refused(dataset, tmp_path):
+    with pytest.raises(TrainConfigError, match="slot_weights: tail: expected some of"):
+        train(configured(dataset, tmp_path, slot_weights={"tail": 2.0}))

@@ -57,6 +57,7 @@ class PolicySection(_Section):
 
     execute_steps: PositiveInt = 8  # of a chunk, before the next one; long open-loop execution misses the object
     flow_steps: PositiveInt = 10
+    max_delay_steps: NonNegativeInt = 0  # train with 0 to this many of a chunk's first steps given (real-time chunking)
     relative_knee: PositiveFloat = 0.02  # rad or m; relative targets are linear below and logarithmic above
     gripper_slots: tuple[str, ...] = ("left_gripper", "right_gripper")
 
@@ -81,6 +82,7 @@ class TrainConfig(_Section):
     steps: PositiveInt = 2400
     batch_size: PositiveInt = 16
     noise_draws: PositiveInt = 2  # per observation, through one pass of the prefix
+    slot_weights: dict[str, NonNegativeFloat] = {}  # in the loss, by slot; 1 for those that are not named
     ema_decay: float = Field(0.998, ge=0, lt=1)
     model: ModelSection = ModelSection()
     policy: PolicySection = PolicySection()

@@ -88,6 +88,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
             config.batch_size,
             config.noise_draws,
             config.seed,
+            [config.slot_weights.get(slot, 1.0) for slot in spec.slots],
             config.device,
         )
 
@@ -128,11 +129,14 @@ def _plan(config: TrainConfig, dataset: Dataset) -> tuple[PolicySpec, Tokenizer,
             horizon=model.horizon,
             execute_steps=config.policy.execute_steps,
             flow_steps=config.policy.flow_steps,
+            max_delay_steps=config.policy.max_delay_steps,
             relative_knee=config.policy.relative_knee,
             instructions=instructions,
             interface=dataset.interface,
             fingerprint=dataset.fingerprint,
         )
+        if unknown := sorted(set(config.slot_weights) - set(spec.slots)):
+            raise ValueError(f"slot_weights: {', '.join(unknown)}: expected some of {', '.join(spec.slots)}")
         for instruction in instructions:
             tokenizer.encode(instruction, model.text_length)
     except ValueError as error:
@@ -167,7 +171,7 @@ def _run(
         for step in range(done, config.steps):
             begin = time.perf_counter()
             batch = batches.at(step)
-            loss = optimisation.model.loss(batch.inputs, batch.actions, batch.valid, batch.noise, batch.t)
+            loss = optimisation.model.loss(batch.inputs, batch.actions, batch.weight, batch.noise, batch.t)
             value = loss.item()
             if not math.isfinite(value):
                 raise TrainingError(_stopped(config, "the loss", value, step))
