@@ -1,4 +1,4 @@
-"""Commands about policies: `train`, `eval`, `compare`, `policy inspect` and `policy convert`."""
+"""Commands that make policies and try them: `train`, `eval` and `compare`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from activemimic_bringup.cli.errors import UsageProblem
-
-policy_app = typer.Typer(no_args_is_help=True, help="Look at a checkpoint, or take over the weights of others.")
 
 
 def train(
@@ -95,65 +93,6 @@ def compare(
     )
 
 
-@policy_app.command()
-def inspect(
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
-) -> None:
-    """Print what a checkpoint needs and gives, how it was trained, and which slots its data hardly moved."""
-    from activemimic_policy.checkpoint import describe_checkpoint
-    from rich.console import Console
-    from rich.table import Table
-
-    about = describe_checkpoint(checkpoint)
-    slots = about.pop("normalization")
-    console = Console(highlight=False)
-    facts = Table(show_header=False)
-    for name, value in about.items():
-        facts.add_row(name, _plain(value))
-    console.print(facts)
-    columns = list(slots[0])
-    table = Table(*columns)
-    for row in slots:
-        table.add_row(*(_plain(row[column]) for column in columns))
-    console.print(table)
-
-
-@policy_app.command()
-def convert(
-    source: Annotated[Path, typer.Argument(help="A safetensors file, or a folder of them.")],
-    out: Annotated[Path, typer.Argument(help="Where model.safetensors goes; must not exist.")],
-    preset: Annotated[str, typer.Option(help="Sizes of the network: activemimic or pi0.")] = "pi0",
-) -> None:
-    """Take over PaliGemma's or pi0's weights, in any layout they are published in, as the start of a training."""
-    import safetensors.torch
-    from activemimic_policy.atomic import written_beside
-    from activemimic_policy.model.config import PALIGEMMA_VOCABULARY
-    from activemimic_policy.model.config import preset as preset_named
-    from activemimic_policy.weights import convert as run
-    from activemimic_policy.weights import read_weights
-    from rich.console import Console
-    from rich.table import Table
-
-    if out.exists():
-        raise UsageProblem(f"{out}: exists already; choose another folder or delete it")
-    if preset not in ("activemimic", "pi0"):
-        raise UsageProblem(f"preset {preset!r}: expected activemimic or pi0, the sizes that others trained")
-    config = preset_named(preset, cameras=1, vocab_size=PALIGEMMA_VOCABULARY, state_dim=32, action_dim=32)
-    made = run(read_weights(source), config)
-    with written_beside(out) as partial:
-        safetensors.torch.save_file(made.weights, partial / "model.safetensors")
-    console = Console(highlight=False)
-    table = Table("ours", "made of", title=f"{source} as {preset}")
-    for name, keys in made.sources.items():
-        table.add_row(f"{name} {list(made.weights[name].shape)}", "\n".join(keys))
-    console.print(table)
-    for key, reason in made.unused.items():
-        console.print(f"not used: {key}: {reason}", markup=False)
-    millions = sum(tensor.numel() for tensor in made.weights.values()) / 1e6
-    expert = "with the expert" if made.has_expert else "without an expert, which begins at random"
-    console.print(f"{out}: {millions:.0f} M parameters, {expert}", markup=False)
-
-
 def _evaluate_in_lockstep(
     task: str,
     policy: str,
@@ -237,11 +176,3 @@ def _evaluate_through_ros(
         write_videos(out)
         typer.echo(f"report: {write_report(out)}")
     raise typer.Exit(code)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return "\n".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli import data, learning, robot, simulation
+from activemimic_bringup.cli import data, learning, policy, robot, simulation
 from activemimic_bringup.cli.errors import ErrorGroup
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ app.add_typer(data.app, name="dataset")
 app.command()(learning.train)
 app.command("eval")(learning.evaluate)
 app.command()(learning.compare)
-app.add_typer(learning.policy_app, name="policy")
+app.add_typer(policy.app, name="policy")
 app.add_typer(simulation.app, name="sim")
 
 
