@@ -17,6 +17,8 @@ _SMOOTH_FOR_S = 0.15
 _BANDWIDTH = 16.0
 # More than this many velocity limits between two samples is a jump to a new trajectory, not a motion.
 _JUMP = 1.5
+# Smoothing that has gone astray by so many seconds of full velocity (after a sudden stop, say) is given up.
+_ASTRAY_S = 0.01
 
 
 class WantedMotion:
@@ -25,6 +27,7 @@ class WantedMotion:
     def __init__(self, max_velocity: np.ndarray, max_jerk: np.ndarray, period_s: float) -> None:
         self._period_s = T = period_s
         self._jump = _JUMP * max_velocity * T
+        self._astray = _ASTRAY_S * max_velocity
         self._corner = _FOLLOWABLE_JERK * max_jerk * T  # the change of acceleration from one sample to the next
         self._smooth_for = round(_SMOOTH_FOR_S / T)
         # Critically damped fading-memory filter of second degree: a constant acceleration is followed without lag.
@@ -51,6 +54,7 @@ class WantedMotion:
         T = self._period_s
         uniform = np.zeros_like(wanted) if velocity is None else velocity
         jumped = np.abs(wanted - self._wanted[2]) > self._jump
+        jumped |= np.abs(self._state[0] - self._wanted[2]) > self._astray
         if not self._started or jumped.any():
             self._start(jumped if self._started else np.ones_like(jumped), wanted, uniform)
         slopes = np.diff(self._wanted, axis=0, append=wanted[None]) / T
