@@ -17,6 +17,9 @@ from activemimic_bringup.control.wanted_motion import WantedMotion
 
 # Some velocity and acceleration is left to catch up with a target that itself moves at the limit.
 _TARGET_SHARE = 0.98
+# The planner finds nothing for a few exact distances: for an arm at rest 0.2 rad away, where 10 rad/s^2 are just reached
+# at 100 rad/s^3, and the wish would never be met. Asked with a little less jerk, it does.
+_JERK_SHARES = (1.0, 0.999, 0.99)
 _POSITION_ROUNDING = 1e-10  # slot units
 _ROUNDING = 1e-9  # share of the limits
 _REST = 1e-6  # share of the limits below which an axis counts as resting
@@ -83,7 +86,6 @@ class MotionLimiter:
         self._trajectory = Trajectory(slots)
         self._input = InputParameter(slots)
         self._input.synchronization = Synchronization.No
-        self._input.max_jerk = limits.jerk.tolist()
         self._setpoint: Setpoint | None = None
 
     @property
@@ -161,11 +163,20 @@ class MotionLimiter:
         plan.min_velocity = (-limits.velocity - np.minimum(before, target.velocity)).tolist()
         plan.max_acceleration = (limits.acceleration - target.acceleration).tolist()
         plan.min_acceleration = (-limits.acceleration - target.acceleration).tolist()
-        result = self._planner.calculate(plan, self._trajectory)
-        if result not in (Result.Working, Result.Finished):
-            raise RuckigError(f"planning ended with {result}")
+        self._plan(plan)
         position, velocity, acceleration = self._trajectory.at_time(T)
         return Setpoint(target.position + position, target.velocity + velocity, target.acceleration + acceleration)
+
+    def _plan(self, plan: InputParameter) -> None:
+        for share in _JERK_SHARES:
+            plan.max_jerk = (share * self.limits.jerk).tolist()
+            try:
+                if self._planner.calculate(plan, self._trajectory) in (Result.Working, Result.Finished):
+                    return
+            except RuckigError:
+                if share == _JERK_SHARES[-1]:
+                    raise
+        raise RuckigError("the planner found no motion")
 
     def _stoppable_target(self, position: np.ndarray, velocity: np.ndarray, acceleration: np.ndarray) -> Setpoint:
         """The target as wanted where its motion could still stop within the limits, else at rest."""

@@ -37,8 +37,8 @@ class WantedMotion:
         self._started = False
         self._wanted = np.zeros((3, len(max_velocity)))  # the newest samples, oldest first
         self._given = np.zeros((2, len(max_velocity)))  # and velocities
-        self._state = np.zeros((3, len(max_velocity)))  # position, velocity, acceleration
-        self._since_corner = np.zeros(len(max_velocity), dtype=np.int64)
+        self._state: np.ndarray = np.zeros((3, len(max_velocity)))  # position, velocity, acceleration
+        self._since_corner: np.ndarray = np.zeros(len(max_velocity), dtype=np.int64)
 
     def reset(self) -> None:
         """Forget what was wanted: the next sample starts a trajectory."""

@@ -198,6 +198,19 @@ def test_a_jump_is_caught_up_with_at_once_and_not_overshot(rate_hz):
     assert np.abs(path[int(0.78 * rate_hz) :] - target[ELBOW]).max() < 1e-6
 
 
+def test_the_planner_s_blind_spots_do_not_keep_the_axes_where_they_are():
+    # Exactly where an axis just reaches its acceleration limit, ruckig 0.19.4 raises; the wish would never be met.
+    distance = 2 * LIMITS.acceleration**3 / LIMITS.jerk**2
+    for ulps in range(-12, 13):
+        limiter = MotionLimiter(LIMITS, 0.01)
+        target = LIMITS.lower.copy()
+        limiter.reset(target + distance * (1 + ulps * 2.0**-52))
+        for _ in range(100):
+            limiter.step(target)
+        np.testing.assert_allclose(limiter.setpoint.position, target, atol=1e-6)
+        assert limiter.failures == 0
+
+
 def test_outside_its_limits_an_axis_only_moves_back_inside():
     start = LIMITS.upper + 0.05 * SPAN
     limiter = MotionLimiter(LIMITS, 0.01)
