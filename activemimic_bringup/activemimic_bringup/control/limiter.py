@@ -17,7 +17,7 @@ from activemimic_bringup.control.wanted_motion import WantedMotion
 
 # Some velocity and acceleration is left to catch up with a target that itself moves at the limit.
 _TARGET_SHARE = 0.98
-# The planner finds nothing for a few exact distances: for an arm at rest 0.2 rad away, where 10 rad/s^2 are just reached
+# The planner finds nothing for a few exact distances: for an arm at rest 0.2 rad away, where 10 rad/s^2 are just met
 # at 100 rad/s^3, and the wish would never be met. Asked with a little less jerk, it does.
 _JERK_SHARES = (1.0, 0.999, 0.99)
 _POSITION_ROUNDING = 1e-10  # slot units
