@@ -98,6 +98,15 @@ def test_limits_agree_in_description_urdf_and_mjcf():
         assert f'velocity="{G1.joint[slot.joint].velocity!r}" effort="{effort!r}"' in robot_urdf(G1)
 
 
+def test_every_slot_has_a_velocity_an_acceleration_and_a_jerk_that_reach_full_speed_in_a_fifth_of_a_second():
+    assert G1.velocity.shape == G1.acceleration.shape == G1.jerk.shape == (len(G1.slots),)
+    times = G1.velocity / G1.acceleration + G1.acceleration / G1.jerk
+    for slot, seconds in zip(G1.slots, times, strict=True):
+        assert 0.1 < seconds < (0.45 if "arm" in slot.name else 0.21), slot.name
+        if slot.is_gripper:
+            assert 1 / slot.velocity + seconds < 0.52
+
+
 def test_the_home_posture_touches_nothing():
     model = MJCF
     data = mujoco.MjData(model)
@@ -115,6 +124,15 @@ def test_the_home_posture_touches_nothing():
         ("child: body_link1,", "child: body_link9,", "there is no link 'body_link9'"),
         ("limit: [0.0, 0.55]", "limit: [0.55, 0.0]", "expected limit"),
         ("joint: idx01_body_joint1}", "joint: idx99}", "there is no moving joint 'idx99'"),
+        (
+            "acceleration: 1.0, jerk: 20.0, ",
+            "acceleration: 1.0, ",
+            "idx01_body_joint1 needs an acceleration and a jerk",
+        ),
+        ("acceleration: 1.0, jerk: 20.0, ", "acceleration: 0.0, jerk: 20.0, ", "greater than 0"),
+        ("acceleration: 40.0, jerk: 800.0", "acceleration: 40.0", "a gripper needs a velocity, an acceleration and a"),
+        ("joint: idx01_body_joint1}", "joint: idx01_body_joint1, jerk: 9}", "only a gripper (with open and closed)"),
+        ("rpy_deg: [0, 0, 90]}", "rpy_deg: [0, 0, 90], jerk: 9}", "a fixed joint has no limit, velocity, acceleration"),
         ("waist_lift: 0.30", "waist_lift: 3.0", "waist_lift = 3.0 lies outside its limits"),
         ("waist_lift: 0.30", "waist_lfit: 0.3", "there is no slot 'waist_lfit'"),
     ],

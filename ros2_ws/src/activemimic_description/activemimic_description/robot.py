@@ -69,14 +69,16 @@ class Joint(_Strict):
     rpy_deg: Vector3
     limit: tuple[float, float] | None = None  # rad or m
     velocity: float | None = None  # rad/s or m/s
+    acceleration: float | None = Field(default=None, gt=0.0)  # rad/s^2 or m/s^2; a joint that is a slot needs it
+    jerk: float | None = Field(default=None, gt=0.0)  # rad/s^3 or m/s^3; a joint that is a slot needs it
     effort: float | None = None  # Nm or N
 
     @model_validator(mode="after")
     def _moving_joints_have_limits(self) -> Joint:
         limits = (self.limit, self.velocity, self.effort)
         if self.type == "fixed":
-            if any(value is not None for value in limits):
-                raise ValueError(f"{self.name}: a fixed joint has no limit, velocity or effort")
+            if any(value is not None for value in (*limits, self.acceleration, self.jerk)):
+                raise ValueError(f"{self.name}: a fixed joint has no limit, velocity, acceleration, jerk or effort")
         elif any(value is None for value in limits):
             raise ValueError(f"{self.name}: a moving joint needs limit, velocity and effort")
         elif self.limit is not None and self.limit[0] >= self.limit[1]:
@@ -99,7 +101,9 @@ class _SlotEntry(_Strict):
     follower: str | None = None
     open: float | None = None
     closed: float | None = None
-    velocity: float | None = None
+    velocity: float | None = Field(default=None, gt=0.0)
+    acceleration: float | None = Field(default=None, gt=0.0)
+    jerk: float | None = Field(default=None, gt=0.0)
 
 
 class _RobotFile(_Strict):
@@ -120,7 +124,9 @@ class Slot:
     unit: Literal["rad", "m", "fraction"]
     lower: float
     upper: float
-    velocity: float  # slot units per second
+    velocity: float  # slot units per second,
+    acceleration: float  # per second squared,
+    jerk: float  # and per second cubed
     follower: str | None = None  # a second joint that moves alike (the gripper's other finger)
     joint_at_0: float = 0.0
     joint_at_1: float = 1.0
@@ -175,6 +181,16 @@ class Robot:
     def velocity(self) -> np.ndarray:
         """(S,) velocity limits in slot units per second."""
         return np.array([slot.velocity for slot in self.slots])
+
+    @cached_property
+    def acceleration(self) -> np.ndarray:
+        """(S,) acceleration limits in slot units per second squared."""
+        return np.array([slot.acceleration for slot in self.slots])
+
+    @cached_property
+    def jerk(self) -> np.ndarray:
+        """(S,) jerk limits in slot units per second cubed."""
+        return np.array([slot.jerk for slot in self.slots])
 
     def joint_positions(self, slots: np.ndarray) -> dict[str, float]:
         """Positions (rad or m) of every moving joint for a robot vector (S,)."""
@@ -233,11 +249,24 @@ def _slot(entry: _SlotEntry, file: _RobotFile, origin: str) -> Slot:
     joint = next((joint for joint in file.joints if joint.name == entry.joint), None)
     if joint is None or joint.limit is None or joint.velocity is None:
         raise RobotError(f"{origin}: slot {entry.name}: there is no moving joint '{entry.joint}'")
+    own = (entry.velocity, entry.acceleration, entry.jerk)
     if entry.open is None or entry.closed is None:
+        if any(value is not None for value in own):
+            raise RobotError(
+                f"{origin}: slot {entry.name}: only a gripper (with open and closed) has its own velocity, "
+                f"acceleration and jerk; here they belong to joint {entry.joint}"
+            )
+        if joint.acceleration is None or joint.jerk is None:
+            raise RobotError(
+                f"{origin}: slot {entry.name}: joint {entry.joint} needs an acceleration and a jerk, as it is a slot"
+            )
         unit: Literal["rad", "m"] = "m" if joint.type == "prismatic" else "rad"
-        return Slot(entry.name, entry.joint, unit, *joint.limit, velocity=joint.velocity)
-    if entry.velocity is None:
-        raise RobotError(f"{origin}: slot {entry.name}: a gripper needs a velocity (fraction per second)")
+        return Slot(entry.name, entry.joint, unit, *joint.limit, joint.velocity, joint.acceleration, joint.jerk)
+    if entry.velocity is None or entry.acceleration is None or entry.jerk is None:
+        raise RobotError(
+            f"{origin}: slot {entry.name}: a gripper needs a velocity, an acceleration and a jerk "
+            f"(fraction per second, per second squared and cubed)"
+        )
     return Slot(
         entry.name,
         entry.joint,
@@ -245,6 +274,8 @@ def _slot(entry: _SlotEntry, file: _RobotFile, origin: str) -> Slot:
         0.0,
         1.0,
         entry.velocity,
+        entry.acceleration,
+        entry.jerk,
         entry.follower,
         entry.open,
         entry.closed,
