@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from activemimic_description.contract import Contract
@@ -14,18 +15,29 @@ class PolicyMismatchError(ValueError):
     """A checkpoint that cannot run here; the text lists every difference."""
 
 
-def load_checked_policy(checkpoint: str, device: str, threads: int, contract: Contract) -> Policy:
-    """Load a policy and hold it against the contract.
+def load_checked_policy(
+    checkpoint: str,
+    contract: Contract,
+    device: str = "cpu",
+    threads: int = 1,
+    runtime: str = "eager",
+    precision: str = "fp32",
+    zeroed_cameras: Sequence[str] = (),
+) -> Policy:
+    """Load a policy (see `activemimic_policy.inference.load_policy`) and hold it against the contract.
 
     Raises:
         PolicyMismatchError: what the checkpoint was trained on differs from what the contract delivers, or the
             device does not exist.
         CheckpointError: the folder is not a whole checkpoint.
+        RuntimeUnavailableError: the runtime cannot work here.
     """
     from activemimic_policy.inference import load_policy  # seconds of torch
 
     try:
-        policy = load_policy(checkpoint, device=device, threads=threads)
+        policy = load_policy(
+            checkpoint, device, threads, runtime=runtime, precision=precision, zeroed_cameras=zeroed_cameras
+        )
     except RuntimeError as error:  # torch's, for a device it does not know or have
         raise PolicyMismatchError(f"device {device!r}: {str(error).splitlines()[0]}") from None
     differences = contract.differences(policy.spec.interface)

@@ -105,7 +105,9 @@ _SEED = Argument("seed", 0, "seed of the scene")
 _VARIATIONS = Argument("variations", "", "variations of the scene, separated by commas; empty: none")
 _RATE = Argument("rate_hz", 30.0, "rate of the commands to the robot, in Hz (30 to 200)")
 _THREADS = Argument("threads", 1, "CPU threads of the policy")
-_DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N")
+_DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx")
+_RUNTIME = Argument("runtime", "eager", "how the network is run", ("eager", "compiled", "cuda_graph", "onnx"))
+_PRECISION = Argument("precision", "fp32", "what the network computes in", ("fp32", "bf16", "int8"))
 _DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics of all nodes")
 _OUT = Argument("out", "", "folder of recorded episodes; empty: no recorder is started")
 
@@ -164,7 +166,7 @@ def _policy(a: Mapping[str, Value]) -> NodeSpec:
     return _own(
         "policy",
         a,
-        _pick(a, "contract", "checkpoint", "instruction", "device", "threads"),
+        _pick(a, "contract", "checkpoint", "instruction", "device", "threads", "runtime", "precision"),
         {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
     )
 
@@ -220,6 +222,8 @@ GRAPHS = {
                 _INSTRUCTION,
                 _DEVICE,
                 _THREADS,
+                _RUNTIME,
+                _PRECISION,
                 _RATE,
                 _enabled(True),
                 _OUT,
@@ -236,6 +240,8 @@ GRAPHS = {
                 _INSTRUCTION,
                 _DEVICE,
                 _THREADS,
+                _RUNTIME,
+                _PRECISION,
                 _RATE,
                 _enabled(False),
                 _DIAGNOSTICS,
@@ -275,6 +281,8 @@ GRAPHS = {
                 _INSTRUCTION,
                 _DEVICE,
                 _THREADS,
+                _RUNTIME,
+                _PRECISION,
                 _RATE,
                 Argument("plan", "", "file of the trial plan; empty: the one published for the task"),
                 Argument("trials", 0, "number of trials; 0: the whole plan"),

@@ -26,6 +26,7 @@ from activemimic_policy.atomic import written_beside
 from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.normalization import Normalization
+from activemimic_policy.runtime.onnx import read_export
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.strict import explain, parse_json, parse_section
 from activemimic_policy.tokenizer import Tokenizer, TokenizerError
@@ -130,6 +131,7 @@ def describe_checkpoint(folder: Path | str) -> dict[str, Any]:
     described["image_px"] = checkpoint.model.image_px
     described["vocabulary"] = checkpoint.tokenizer.vocab_size
     described["parameters"] = {**parts, "total": sum(parts.values())}
+    described["exported"] = _exports(Path(folder))
     described["std_floor"] = table.std_floor
     described["normalization"] = [
         {
@@ -143,6 +145,15 @@ def describe_checkpoint(folder: Path | str) -> dict[str, Any]:
         for i, slot in enumerate(table.slots)
     ]
     return {"folder": str(folder), "format_version": FORMAT_VERSION, **described, "training": checkpoint.training}
+
+
+def _exports(folder: Path) -> dict[str, str] | str:
+    if not (folder / ONNX).is_dir():
+        return "nothing"
+    about = read_export(folder / ONNX)
+    fits = about.weights_sha256 == file_sha256(folder / WEIGHTS)
+    state = "" if fits else ", of other weights: export again"
+    return {f"onnx {name}": f"chunks within {error:.1g} of their size{state}" for name, error in about.errors.items()}
 
 
 def file_sha256(path: Path) -> str:

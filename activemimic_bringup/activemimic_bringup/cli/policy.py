@@ -150,14 +150,17 @@ def _bench_table(found: list[Measurement], title: str) -> Any:
 
     first = found[0].whole.median
     rows = {
-        "prefix, ms": [f"{m.prefix.median:.2f} (bound {m.prefix_roofline_ms:.2f})" for m in found],
-        "step, ms": [f"{m.step.median:.3f} (bound {m.step_roofline_ms:.3f})" for m in found],
+        "prefix, ms": [f"{m.prefix.median:.2f}" for m in found],
+        "  bound": [f"{m.prefix_roofline_ms:.2f}" for m in found],
+        "step, ms": [f"{m.step.median:.3f}" for m in found],
+        "  bound ": [f"{m.step_roofline_ms:.3f}" for m in found],
         "whole, ms": [f"{m.whole.median:.1f}" for m in found],
         "  p95, p99": [f"{m.whole.p95:.1f}, {m.whole.p99:.1f}" for m in found],
-        "  over the bound": [f"{m.over_roofline:.1f} x {m.roofline_ms:.2f}" for m in found],
-        "  over the first": [f"{m.whole.median / first:.2f} x" for m in found],
+        "  bound  ": [f"{m.roofline_ms:.2f}" for m in found],
+        "  over bound": [f"{m.over_roofline:.1f} x" for m in found],
+        "  over first": [f"{m.whole.median / first:.2f} x" for m in found],
         "uncached, ms": [f"{m.uncached.median:.1f}" for m in found],
-        "  over the cached": [f"{m.cache_gain:.1f} x" for m in found],
+        "  over cached": [f"{m.cache_gain:.1f} x" for m in found],
         "first run, s": [f"{m.first_s:.1f}" for m in found],
         "peak memory, GB": [f"{m.peak_memory_gb:.2f}" for m in found],
         "error": [f"{m.error:.1g}" for m in found],

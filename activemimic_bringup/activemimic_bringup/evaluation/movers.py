@@ -152,7 +152,7 @@ class CheckpointPolicy(Mover):
 
         super().__init__(robot)
         self._cameras, self._contract = cameras, contract
-        self._policy = load_checked_policy(checkpoint, "cpu", 1, contract)
+        self._policy = load_checked_policy(checkpoint, contract)
         spec = self._policy.spec
         self._step_ns = spec.step_ns
         self._noise_shape = (spec.horizon, len(spec.slots))

@@ -44,8 +44,21 @@ POLICY = (
         "What the robot shall do; empty: the checkpoint's own, if it knows just one.",
         run_time=True,
     ),
-    Parameter("device", "cpu", "Where the policy runs: cpu, cuda or cuda:N."),
-    Parameter("threads", 1, "Threads of torch on the CPU.", 1, 256),
+    Parameter("device", "cpu", "Where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx."),
+    Parameter("threads", 1, "Threads of the policy on the CPU.", 1, 256),
+    Parameter(
+        "runtime",
+        "eager",
+        "How the network is run; onnx after `activemimic policy export`.",
+        choices=("eager", "compiled", "cuda_graph", "onnx"),
+    ),
+    Parameter(
+        "precision",
+        "fp32",
+        "What the network computes in; bf16 not with runtime onnx, int8 only there.",
+        choices=("fp32", "bf16", "int8"),
+    ),
+    Parameter("zeroed_cameras", "", "Cameras that the policy is shown black, separated by commas; to see who is used."),
     Parameter(
         "replan_period_s",
         0.0,

@@ -49,7 +49,15 @@ class PolicyNode(Node):
             raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
         from activemimic_bringup.control.replanning import Replanner  # seconds of torch, once the rest is known good
 
-        policy = load_checked_policy(values["checkpoint"], values["device"], values["threads"], self._contract)
+        policy = load_checked_policy(
+            values["checkpoint"],
+            self._contract,
+            values["device"],
+            values["threads"],
+            values["runtime"],
+            values["precision"],
+            [name.strip() for name in values["zeroed_cameras"].split(",") if name.strip()],
+        )
         self._spec = policy.spec
         self._instruction = self._checked_instruction(values["instruction"])
         self._period_s = values["replan_period_s"] or self._spec.execute_steps / self._spec.fps

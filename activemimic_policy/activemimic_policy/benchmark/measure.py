@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
-import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from activemimic_policy.benchmark.roofline import inference_work, measured_limits, synchronize
+from activemimic_policy.benchmark.roofline import DeviceLimits, inference_work, measured_limits, synchronize
 from activemimic_policy.checkpoint import ONNX, load_checkpoint
 from activemimic_policy.model.config import ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.runtime.eager import EagerRuntime
 from activemimic_policy.runtime.export import export_onnx, random_moment, relative_error
-from activemimic_policy.runtime.runtime import make_runtime
+from activemimic_policy.runtime.runtime import check_runtime, make_runtime
 
 WARM_UP = 5
 
@@ -128,15 +127,23 @@ def measure(
     A preset's graphs for onnx are exported to a folder that is deleted again; a checkpoint must have its own.
     Raises RuntimeUnavailableError.
     """
+    for name, precision in runtimes:
+        check_runtime(name, device, precision)
     found = []
     context = multiprocessing.get_context("spawn")
+    place = device if device.startswith("cuda") else "cpu"
+    torch.set_num_threads(threads)
+    # Once for all: what the machine does besides must not enter the ratios between runtimes.
+    limits = {precision: measured_limits(place, precision) for precision in {pair[1] for pair in runtimes}}
     with TemporaryDirectory() as folder:
         exported = Path(folder) / ONNX if subject.checkpoint is None else subject.checkpoint / ONNX
         if subject.checkpoint is None and (asked := [precision for name, precision in runtimes if name == "onnx"]):
             export_onnx(subject.model(), subject.flow_steps, exported, "random weights", asked)
         for name, precision in runtimes:
             with ProcessPoolExecutor(1, mp_context=context) as pool:
-                job = pool.submit(_measure_one, subject, name, precision, device, threads, runs, exported)
+                job = pool.submit(
+                    _measure_one, subject, name, precision, device, threads, runs, exported, limits[precision]
+                )
                 found.append(job.result())
             if done is not None:
                 done(found[-1])
@@ -151,7 +158,14 @@ def system() -> dict[str, str]:
 
 
 def _measure_one(
-    subject: Subject, name: str, precision: str, device: str, threads: int, runs: int, exported: Path
+    subject: Subject,
+    name: str,
+    precision: str,
+    device: str,
+    threads: int,
+    runs: int,
+    exported: Path,
+    limits: DeviceLimits,
 ) -> Measurement:
     torch.set_num_threads(threads)
     inputs, noise = random_moment(subject.config)
@@ -182,7 +196,6 @@ def _measure_one(
         cache = runtime.encode(moved)
         steps = _times(lambda: runtime.denoise(cache, moved.state, noise), runs, place)
     peak = _peak_memory_bytes(place)
-    limits = measured_limits(place, precision)
     work = inference_work(subject.config, precision)
     prefix_s = limits.seconds(work["vision"]) + limits.seconds(work["prefix"])
     step_s = limits.seconds(work["step"])
@@ -219,5 +232,8 @@ def _times(run: Callable[[], object], runs: int, device: str) -> list[float]:
 
 def _peak_memory_bytes(device: str) -> float:
     if device == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0  # Linux counts in KiB
+        # Not getrusage: its maximum is inherited from the process that started this one.
+        status = Path("/proc/self/status").read_text()
+        (peak_kib,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        return 1024.0 * int(peak_kib)
     return float(torch.cuda.max_memory_allocated(device))

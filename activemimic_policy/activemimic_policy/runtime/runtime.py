@@ -52,7 +52,7 @@ def make_runtime(
     `exported` is the folder that `activemimic policy export` made, for onnx. Raises RuntimeUnavailableError, with what
     is missing or which names there are.
     """
-    _check(name, device, precision)
+    check_runtime(name, device, precision)
     if name == "onnx":
         from activemimic_policy.runtime.onnx import OnnxRuntime
 
@@ -73,7 +73,8 @@ def make_runtime(
     return CudaGraphRuntime(model, flow_steps)
 
 
-def _check(name: str, device: str, precision: str) -> None:
+def check_runtime(name: str, device: str, precision: str) -> None:
+    """Raises RuntimeUnavailableError when the three do not go together or the device is not there."""
     if name not in RUNTIMES:
         raise RuntimeUnavailableError(f"runtime {name!r}: expected one of {', '.join(RUNTIMES)}")
     allowed = ("fp32", "int8") if name == "onnx" else ("fp32", "bf16")

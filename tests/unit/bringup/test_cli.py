@@ -21,6 +21,8 @@ COMMANDS = [
     "compare",
     "policy inspect",
     "policy convert",
+    "policy export",
+    "policy bench",
     "sim demos",
 ]
 
@@ -68,6 +70,12 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("up sim colour=red", 2, "error: expected name:=value, found 'colour=red'"),
         ("policy inspect nowhere", 2, "error: checkpoint nowhere"),
         ("policy convert nowhere {tmp}/out --preset small", 2, "error: preset 'small': expected activemimic or pi0"),
+        ("policy export nowhere", 2, "error: checkpoint nowhere"),
+        ("policy export nowhere --precision int4", 2, "error: precision int4: expected fp32 or int8"),
+        ("policy bench --preset huge", 2, "error: preset 'huge': expected one of activemimic, pi0, small, tiny"),
+        ("policy bench --runtime magic", 2, "error: runtime 'magic': expected one of eager, compiled"),
+        ("policy bench --runtime cuda_graph", 2, "error: runtime cuda_graph needs a CUDA device, found device 'cpu'"),
+        ("policy bench --runtime onnx:int4", 2, "error: precision 'int4': runtime onnx has fp32 and int8"),
         ("dataset inspect nowhere", 1, "error: nowhere"),
         ("dataset build nowhere --out {tmp}/dataset", 1, "error:"),
         ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),

@@ -1,16 +1,19 @@
 """A run from a dataset on disk to a checkpoint that serves; killed, it goes on as if it had not been."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from activemimic_description.interface import fingerprint
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import load_policy
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.tokenizer import Tokenizer
 from activemimic_policy.transforms import Sample, apply
+from activemimic_policy.unified_action import UNIFIED_SLOTS, WRIST_SLOTS
 from activemimic_training.dataset import Dataset, build_dataset
 from activemimic_training.trainer.batches import Batches
 from activemimic_training.trainer.config import TrainConfig, TrainConfigError
@@ -19,6 +22,7 @@ from activemimic_training.trainer.log import read_metrics
 from activemimic_training.trainer.resume import ResumeError
 from activemimic_training.trainer.train import TrainingError, train
 from rich.console import Console
+from safetensors.torch import save_file
 
 QUIET = Console(quiet=True)
 
@@ -267,4 +271,40 @@ def test_a_slot_without_weight_does_not_change_the_loss(uninterrupted, dataset):
 
 def test_an_unknown_slot_weight_is_refused(dataset, tmp_path):
     with pytest.raises(TrainConfigError, match="slot_weights: tail: expected some of"):
-        train(configured(dataset, tmp_path, slot_weights={"tail": 2.0}))
+        train(configured(dataset, tmp_path, slot_weights={"tail": 2.0}), QUIET)
+
+
+def test_the_wrist_only_variant_predicts_the_wrists_alone(dataset, tmp_path):
+    with pytest.raises(TrainConfigError, match=r"wrist_only needs the 18 wrist slots .* missing: left_wrist_x"):
+        train(configured(dataset, tmp_path / "out", variant="wrist_only"), QUIET)
+
+    # As from egocentric video: two of the slots are of the camera, the others of the wrists.
+    egocentric = shutil.copytree(dataset, tmp_path / "egocentric")
+    names = [*WRIST_SLOTS, *UNIFIED_SLOTS[:2]]
+    about, info = (json.loads((egocentric / f"meta/{name}.json").read_text()) for name in ("activemimic", "info"))
+    about["interface"]["slots"] = [
+        {**slot, "name": n} for slot, n in zip(about["interface"]["slots"], names, strict=True)
+    ]
+    about["fingerprint"] = fingerprint(about["interface"])
+    for feature in ("action", "observation.state"):
+        info["features"][feature]["names"] = names
+    for name, data in (("activemimic", about), ("info", info)):
+        (egocentric / f"meta/{name}.json").write_text(json.dumps(data))
+    policy = {"execute_steps": 2, "flow_steps": 2, "gripper_slots": []}
+    train(configured(egocentric, tmp_path / "out", variant="wrist_only", policy=policy, steps=2), QUIET)
+    checkpoint = load_checkpoint(tmp_path / "out/checkpoint")
+    assert checkpoint.spec.slots == WRIST_SLOTS
+    assert checkpoint.model.action_dim == 18
+    assert checkpoint.model.action_width == 32
+
+
+def test_the_sft_only_variant_starts_without_learnt_actions(uninterrupted, dataset, tmp_path):
+    out, _ = uninterrupted
+    trained = {"image_px": 32, "horizon": 4, "weights": out / "checkpoint"}
+    with pytest.raises(TrainConfigError, match=r"sft_only starts without actions .* has an expert"):
+        train(configured(dataset, tmp_path / "a", variant="sft_only", model=trained), QUIET)
+    weights = load_checkpoint(out / "checkpoint").weights
+    save_file({k: v for k, v in weights.items() if not k.startswith("expert.")}, tmp_path / "prefix.safetensors")
+    without = {**trained, "weights": tmp_path / "prefix.safetensors"}
+    train(configured(dataset, tmp_path / "b", variant="sft_only", model=without, steps=2), QUIET)
+    assert (tmp_path / "b/checkpoint").is_dir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from activemimic_policy.model.config import PRESETS
@@ -78,6 +78,9 @@ class TrainConfig(_Section):
     dataset: Path
     out: Path
     cameras: tuple[str, ...] | None = None  # None: all of the dataset's
+    # The paper's: wrist_only predicts 18 of the 27 numbers of the unified action; sft_only starts without actions that
+    # were learnt elsewhere.
+    variant: Literal["full", "wrist_only", "sft_only"] = "full"
     seed: NonNegativeInt = 0
     steps: PositiveInt = 2400
     batch_size: PositiveInt = 16

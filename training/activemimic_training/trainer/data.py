@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,10 @@ class TrainingData:
     def starts(self) -> npt.NDArray[np.int64]:
         """The rows at which a chunk may start: those with a step that counts."""
         return np.flatnonzero(self.counted_steps)
+
+    def with_slots(self, columns: Sequence[int]) -> TrainingData:
+        """The same rows with some of the slots only."""
+        return replace(self, state=self.state[:, columns], action=self.action[:, columns])
 
     def chunks(self, rows: npt.NDArray[np.int64], horizon: int) -> tuple[Sample, npt.NDArray[np.bool_]]:
         """Raw sample (actions (B, T, S) in slot units) of the chunks that start at `rows` (B,), and the mask (B, T)

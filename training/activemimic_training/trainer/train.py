@@ -23,6 +23,7 @@ from activemimic_policy.model.config import ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
+from activemimic_policy.unified_action import wrist_columns
 from activemimic_policy.weights import start_from
 from rich.console import Console
 
@@ -64,6 +65,11 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
     model = FlowPolicy(model_config)
     if config.model.weights is not None:
         fresh = start_from(model, config.model.weights)
+        if config.variant == "sft_only" and not fresh:
+            raise TrainConfigError(
+                f"variant sft_only starts without actions learnt elsewhere, and {config.model.weights} has an "
+                "expert; name a vision-language model's weights, or leave model.weights out"
+            )
         console.print(f"Starting from {config.model.weights}; {fresh or 'nothing'} begins at random.")
     optimisation = Optimisation(model.to(config.device), config.optimizer, config.steps, config.ema_decay)
     last = config.out / "checkpoints" / "last"
@@ -77,6 +83,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
     config.out.mkdir(parents=True, exist_ok=True)
     if done < config.steps:
         data = load_training_data(dataset, spec.cameras, model_config.image_px, config.max_image_gb, threads, console)
+        data = data.with_slots([dataset.slots.index(name) for name in spec.slots])
         normalization = fit_normalization(data, spec)
         batches = Batches(
             data,
@@ -111,19 +118,21 @@ def _plan(config: TrainConfig, dataset: Dataset) -> tuple[PolicySpec, Tokenizer,
     named = config.model.tokenizer
     tokenizer = Tokenizer.from_file(named) if named else Tokenizer.from_instructions(instructions)
     cameras = config.cameras or tuple(dataset.cameras)
-    slots = len(dataset.slots)
     try:
+        slots = list(dataset.slots)
+        if config.variant == "wrist_only":
+            slots = [slots[column] for column in wrist_columns(slots)]
         model = preset(
             config.model.preset,
             cameras=len(cameras),
             vocab_size=tokenizer.vocab_size,
-            state_dim=slots,
-            action_dim=slots,
+            state_dim=len(slots),
+            action_dim=len(slots),
             **config.model.sizes(),
         )
         spec = PolicySpec(
             cameras=cameras,
-            slots=tuple(dataset.slots),
+            slots=tuple(slots),
             gripper_slots=config.policy.gripper_slots,
             fps=dataset.fps,
             horizon=model.horizon,
