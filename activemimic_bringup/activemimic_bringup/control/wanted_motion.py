@@ -13,8 +13,9 @@ import numpy as np
 _FOLLOWABLE_JERK = 0.6
 # Smoothing goes on so long after a corner: longer than the 0.1 s between waypoints at 10 Hz, the slowest policies.
 _SMOOTH_FOR_S = 0.15
-# Bandwidth of the smoothing, rad/s. Higher follows corners closer; above 20 it asks the arms for more than their jerk.
-_BANDWIDTH = 16.0
+# Bandwidth of the smoothing, rad/s: higher follows corners closer. A corner that turns this share of the full velocity
+# then asks for about the whole jerk; above the highest, for more acceleration than there is.
+_CORNER_SHARE, _HIGHEST_BANDWIDTH = 0.125, 40.0
 # More than this many velocity limits between two samples is a jump to a new trajectory, not a motion.
 _JUMP = 1.5
 # Smoothing that has gone astray by so many seconds of full velocity (after a sudden stop, say) is given up.
@@ -32,7 +33,8 @@ class WantedMotion:
         self._smooth_for = round(_SMOOTH_FOR_S / T)
         # Critically damped fading-memory filter of second degree: a constant acceleration is followed without lag.
         # Gains of g-h-k filters, Brookner, "Tracking and Kalman Filtering Made Easy", table 1.10.1.
-        theta = np.exp(-_BANDWIDTH * T)
+        bandwidth = np.minimum(np.sqrt(max_jerk / (_CORNER_SHARE * max_velocity)), _HIGHEST_BANDWIDTH)
+        theta = np.exp(-bandwidth * T)
         self._gains = (1 - theta**3, 1.5 * (1 - theta) ** 2 * (1 + theta) / T, (1 - theta) ** 3 / T**2)
         self._started = False
         self._wanted = np.zeros((3, len(max_velocity)))  # the newest samples, oldest first
