@@ -228,6 +228,14 @@ def test_the_fast_answer_is_that_of_all_distances(seed: int) -> None:
     assert bool(GUARD.check(now, ahead)) == stopped
 
 
+def test_a_motion_that_ends_free_but_passes_through_something_is_stopped() -> None:
+    start, end = (posture(left_arm_1=1.05, left_arm_3=position) for position in (0.2, 1.4))
+    assert min(GUARD.distances(start).min(), GUARD.distances(end).min()) > MARGIN_M
+    assert GUARD.distances((start + end) / 2).min() < 0.0
+    assert "lift column" in GUARD.check(start, end)
+    assert "lift column" in GUARD.check(end, start)
+
+
 def test_the_closest_pair_of_a_known_posture_is_named() -> None:
     closest = GUARD.closest(G1.home)
     assert closest.distance_m == GUARD.distances(G1.home).min()
