@@ -101,8 +101,7 @@ class CollisionGuard:
         # Most shapes are far from each other, and an axis-aligned box around each is enough to see it.
         shapes, shape = _numbered(list(zip(model.links, model.shapes, strict=True)))
         self._shape_starts = np.searchsorted(shape, np.arange(len(shapes)))
-        shape_pairs, self._shape_pair = _numbered(list(zip(shape[self._first], shape[self._second], strict=True)))
-        self._shape_first, self._shape_second = np.array(shape_pairs).T
+        self._shape_pair = shape[self._first] * len(shapes) + shape[self._second]
 
         side = np.array(sides)[self._shape_starts]
         on_arm = np.flatnonzero(side != "") if self.workspace.floor_m is not None else np.array([], dtype=int)
@@ -177,9 +176,9 @@ class CollisionGuard:
     def _distances_below_margin(self, ends: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """(W, P) m, as `_distances` for `ends` (W, N, 2, 3), with inf for what is certainly not below the margin."""
         swept_low, swept_high = low.min(axis=0).T, high.max(axis=0).T  # (3, shapes)
-        a, b = self._shape_first, self._shape_second
-        gap = np.maximum(swept_low[:, a] - swept_high[:, b], swept_low[:, b] - swept_high[:, a]).max(axis=0)
-        near = np.flatnonzero((gap < self.margin_m)[self._shape_pair])
+        gap = swept_low[:, :, None] - swept_high[:, None, :]  # (3, shapes, shapes), of the first above the second
+        gap = np.maximum(gap, gap.swapaxes(1, 2)).max(axis=0)
+        near = np.flatnonzero((gap < self.margin_m).ravel()[self._shape_pair])
         distances = np.full((len(ends), len(self.pairs)), np.inf)
         distances[:, len(self._pair_starts) :] = self._heights(low)
         if len(near):
