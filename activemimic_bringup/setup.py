@@ -21,6 +21,7 @@ setup(
         "activemimic_sim",
         "activemimic_training",
         "numpy",
+        "pydantic>=2",
         "typer",
         "rich",
         "matplotlib",
