@@ -103,7 +103,7 @@ _INSTRUCTION = Argument("instruction", "", "what the robot shall do; empty: the 
 _TASK = Argument("task", "reaching", "task of the simulator and the episodes", TASKS)
 _SEED = Argument("seed", 0, "seed of the scene")
 _VARIATIONS = Argument("variations", "", "variations of the scene, separated by commas; empty: none")
-_RATE = Argument("rate_hz", 30.0, "rate of the commands to the robot, in Hz (30 to 200)")
+_RATE = Argument("rate_hz", 100.0, "rate of the commands to the robot, in Hz (30 to 200)")
 _THREADS = Argument("threads", 1, "CPU threads of the policy")
 _DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx")
 _RUNTIME = Argument("runtime", "eager", "how the network is run", ("eager", "compiled", "cuda_graph", "onnx"))
@@ -112,8 +112,10 @@ _DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics
 _OUT = Argument("out", "", "folder of recorded episodes; empty: no recorder is started")
 
 
-def _enabled(default: bool) -> Argument:
-    return Argument("enabled", default, "command the robot at once; otherwise after a call of /controller/enable")
+def _running(default: bool) -> Argument:
+    return Argument(
+        "running", default, "arm and run at once; otherwise after calls of /controller/arm and /controller/run"
+    )
 
 
 def _sim_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
@@ -135,8 +137,8 @@ def _record_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
 
 
 def _evaluate_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
-    # The evaluator sets the seed and enables the controller for each trial.
-    quiet = {**a, "seed": 0, "enabled": False}
+    # The evaluator sets the seed and arms the controller for each trial.
+    quiet = {**a, "seed": 0, "running": False}
     nodes = [_sim(quiet), _controller(quiet)]
     if a["mode"] == "policy":
         nodes.append(_policy(quiet))
@@ -158,7 +160,7 @@ def _sim(a: Mapping[str, Value]) -> NodeSpec:
 
 
 def _controller(a: Mapping[str, Value]) -> NodeSpec:
-    return _own("controller", a, {**_pick(a, "contract", "rate_hz"), "start_enabled": a["enabled"]})
+    return _own("controller", a, {**_pick(a, "contract", "rate_hz"), "start_running": a["running"]})
 
 
 def _policy(a: Mapping[str, Value]) -> NodeSpec:
@@ -225,7 +227,7 @@ GRAPHS = {
                 _RUNTIME,
                 _PRECISION,
                 _RATE,
-                _enabled(True),
+                _running(True),
                 _OUT,
                 _DIAGNOSTICS,
             ),
@@ -233,7 +235,7 @@ GRAPHS = {
         ),
         Graph(
             "policy",
-            "Policy and controller on a real robot. The robot stays still until /controller/enable is called.",
+            "Policy and controller on a real robot, which stays still until /controller/arm and /controller/run.",
             (
                 Argument("contract", "g1_hal", _CONTRACT.description),
                 Argument("checkpoint", "", "folder of the checkpoint; required"),
@@ -243,7 +245,7 @@ GRAPHS = {
                 _RUNTIME,
                 _PRECISION,
                 _RATE,
-                _enabled(False),
+                _running(False),
                 _DIAGNOSTICS,
             ),
             _policy_graph,
@@ -260,7 +262,7 @@ GRAPHS = {
                 _INSTRUCTION,
                 Argument("out", "out/episodes", "folder of the recorded episodes"),
                 _RATE,
-                _enabled(False),
+                _running(False),
                 _DIAGNOSTICS,
             ),
             _record_graph,

@@ -45,8 +45,9 @@ class LockstepRobot:
         self.simulation.reset(seed, cell)
         self.controller = Controller(self.simulation.robot, self.controller.config)
         self._index = 0
-        self.controller.enable(self.stamp_ns)
         self._measure()
+        for refusal in (self.controller.arm(self.stamp_ns), self.controller.run(self.stamp_ns)):
+            assert not refusal, refusal
 
     @property
     def index(self) -> int:

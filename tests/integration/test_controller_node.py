@@ -11,7 +11,7 @@ from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages
 from activemimic_policy.execution.chunk import Chunk
-from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from .conftest import World, wait_until
@@ -48,62 +48,66 @@ def scene(world: World) -> Scene:
 
 
 @pytest.fixture
-def enabled(scene: Scene) -> Iterator[Scene]:
+def running(scene: Scene) -> Iterator[Scene]:
     scene.robot.forget_commands()
-    assert scene.world.call(SetBool, "/controller/enable", data=True).success
+    for word in ("arm", "run"):
+        answer = scene.world.call(Trigger, f"/controller/{word}")
+        assert answer.success, answer.message
     wait_until(lambda: len(scene.robot.commands) > 3, "commands")
     yield scene
-    assert scene.world.call(SetBool, "/controller/enable", data=False).success
+    assert scene.world.call(Trigger, "/controller/hold").success
+    wait_until(lambda: scene.world.call(Trigger, "/controller/reset").success, "the robot to rest")
 
 
-def test_a_disabled_controller_sends_nothing(scene: Scene) -> None:
+def test_an_idle_controller_sends_nothing(scene: Scene) -> None:
     scene.robot.forget_commands()
     _, values = scene.status()
-    assert values["mode"] == "disabled"
+    assert values["mode"] == "idle"
     assert scene.robot.commands == []
 
 
-def test_a_good_chunk_moves_the_robot(enabled: Scene) -> None:
-    target = enabled.robot.positions[ELBOW] + 0.05
-    enabled.chunks.publish(enabled.trajectory(by=0.05))
-    wait_until(lambda: abs(enabled.robot.positions[ELBOW] - target) < 1e-6, "the elbow to arrive", 3.0)
+def test_a_good_chunk_moves_the_robot(running: Scene) -> None:
+    target = running.robot.positions[ELBOW] + 0.05
+    running.chunks.publish(running.trajectory(by=0.05))
+    wait_until(lambda: abs(running.robot.positions[ELBOW] - target) < 1e-6, "the elbow to arrive", 3.0)
 
 
-def test_without_chunks_it_holds_and_says_so(enabled: Scene) -> None:
-    message, values = enabled.status()
-    assert values["mode"] == "holding"
-    assert "no chunk accepted" in message
+def test_without_chunks_it_stays_and_says_so(running: Scene) -> None:
+    message, values = running.status()
+    assert values["mode"] == "running"
+    assert "waits for a first chunk" in message
 
 
 @pytest.mark.parametrize("fault", ["not_finite", "slot_names", "stale"])
-def test_it_holds_its_position_and_says_why_it_refused(enabled: Scene, fault: str) -> None:
-    trajectory = enabled.trajectory(by=0.2, age_s=5.0 if fault == "stale" else 0.0)
+def test_it_holds_its_position_and_says_why_it_refused(running: Scene, fault: str) -> None:
+    trajectory = running.trajectory(by=0.2, age_s=5.0 if fault == "stale" else 0.0)
     if fault == "not_finite":
         trajectory.points[7].positions[3] = float("nan")
     if fault == "slot_names":
         trajectory.joint_names[0] = "tail"
-    held = enabled.robot.positions.copy()
-    refused_before = int(enabled.status()[1].get(f"rejected_{fault}", 0))
-    enabled.robot.forget_commands()
-    enabled.chunks.publish(trajectory)
-    wait_until(lambda: int(enabled.status()[1].get(f"rejected_{fault}", 0)) > refused_before, "the refusal")
-    assert len(enabled.robot.commands) > 10
-    np.testing.assert_allclose(np.array(enabled.robot.commands), np.tile(held, (len(enabled.robot.commands), 1)))
-    assert enabled.status()[1]["mode"] == "holding"
-    enabled.controller.wait_for("policy chunk rejected")
+    held = running.robot.positions.copy()
+    refused_before = int(running.status()[1].get(f"rejected_{fault}", 0))
+    running.robot.forget_commands()
+    running.chunks.publish(trajectory)
+    wait_until(lambda: int(running.status()[1].get(f"rejected_{fault}", 0)) > refused_before, "the refusal")
+    assert len(running.robot.commands) > 10
+    np.testing.assert_allclose(np.array(running.robot.commands), np.tile(held, (len(running.robot.commands), 1)))
+    assert running.status()[1]["mode"] == "running"
+    running.controller.wait_for("policy chunk rejected")
 
 
-def test_with_joint_states_gone_it_holds_and_says_so(enabled: Scene) -> None:
-    (source,) = enabled.contract.state
-    enabled.robot.stopped_topics.add(source.topic)
+def test_with_joint_states_gone_it_holds_and_says_so(running: Scene) -> None:
+    (source,) = running.contract.state
+    running.robot.stopped_topics.add(source.topic)
     try:
-        wait_until(lambda: "joint state is" in enabled.status()[0], "the old state to be noticed")
+        wait_until(lambda: "joint state is" in running.status()[0], "the old state to be noticed")
+        assert running.status()[1]["mode"] == "holding"
     finally:
-        enabled.robot.stopped_topics.clear()
+        running.robot.stopped_topics.clear()
 
 
-def test_commands_come_at_30_hz(enabled: Scene) -> None:
-    enabled.robot.forget_commands()
+def test_commands_come_at_100_hz(running: Scene) -> None:
+    running.robot.forget_commands()
     started = time.monotonic()
-    wait_until(lambda: len(enabled.robot.commands) >= 60, "60 commands")
-    assert 60 / (time.monotonic() - started) == pytest.approx(30, abs=1.5)
+    wait_until(lambda: len(running.robot.commands) >= 200, "200 commands")
+    assert 200 / (time.monotonic() - started) == pytest.approx(100, abs=5)

@@ -1,8 +1,16 @@
-"""The controller: the only part that commands the robot, and the one that stays in charge when others fail."""
+"""The controller: the only part that commands the robot, and the one that stays in charge when others fail.
+
+    idle ──arm──▶ armed ──run──▶ running ──fault or hold──▶ holding ──run──▶ running
+      ◀─────────────────────── reset ────────────────────────┘ ┊
+    any of them ──stop──▶ stopped ──reset──▶ idle
+
+Idle commands nothing: what would be commanded is worked out as a shadow. Armed holds the measured posture. Holding came
+by itself or by word, and is left on an operator's word alone.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,19 +20,33 @@ from activemimic_policy.execution.chunk import Chunk
 from activemimic_policy.execution.player import ChunkPlayer
 
 from activemimic_bringup.control.chunk_fields import NS, ChunkFields, ChunkRejectedError, check_fields, fields_of
+from activemimic_bringup.control.collision import CollisionGuard, Workspace
+from activemimic_bringup.control.feasible import Feasibility
+from activemimic_bringup.control.limiter import MotionLimiter, MotionLimiterError, MotionLimits, Setpoint
+from activemimic_bringup.control.watchdogs import Clocks, Fault, state_fault
 
 Source = Literal["policy", "teleop"]
-Mode = Literal["disabled", "waiting", "holding", "running"]
+Mode = Literal["idle", "armed", "running", "holding", "stopped"]
+FRESH_S = 0.05  # a joint state this new says where the robot is
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class ControllerConfig:
     """Times in seconds. `period_s` is the time from one `update` to the next."""
 
-    period_s: float = 1 / 30
+    period_s: float = 0.01
     max_chunk_age_s: float = 1.0  # of a chunk's observation, when the chunk arrives
     max_chunk_lead_s: float = 0.1  # how far its observation may lie in the future: clocks that differ
+    max_chunk_gap_s: float = 0.5  # after the end of a policy's chunk, before its silence is a fault
     max_state_age_s: float = 0.3
+    max_period_s: float = 0.1  # from one update to the next
+    max_lead_rad: float = 0.2618  # of a command before the measured joint; the vendor refuses more
+    max_stuck_s: float = 0.3  # at rest, with a joint that far from its command
+    margin_m: float = 0.02  # between the robot's links
+    workspace: Workspace | None = None
+    motion_scale: float = 1.0  # of velocity, acceleration and jerk
+    deadman_s: float = 0.0  # a deadman's switch has to be pressed at least so often; 0: there is none
     latch_policy_grippers: bool = True
 
 
@@ -36,53 +58,113 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Command:
-    """What shall be sent now: positions (S,) in slot units, or None for nothing at all."""
+    """What shall be sent now: positions (S,) in slot units, or None for nothing at all.
+
+    A `shadow` goes nowhere near the robot. `source` is who moves it now, "" for nobody.
+    """
 
     positions: np.ndarray | None
     mode: Mode
     reason: str
+    shadow: bool = False
+    source: Source | Literal[""] = ""
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What was asked for a slot, what was sent in its place, and why; `kind` is that of the counter."""
+
+    kind: str
+    slot: str
+    asked: float
+    sent: float
+    reason: str
 
 
 class Controller:
-    """Plays chunks on the caller's clock, within the robot's limits; holds the last command when in doubt.
+    """Plays chunks on the caller's clock, within the robot's limits; brakes and holds when in doubt.
 
-    `counters` counts interventions by kind: rejected_*, holding_*, limited_position, limited_velocity
-    (updates in which at least one slot was limited), state_invalid.
+    `counters` counts interventions by kind: rejected_* (chunks), holding_* (faults that ended a run), limited_position,
+    limited_motion, limited_lead and limited_collision (updates in which at least one slot was not sent where it was
+    wanted), state_invalid. `interventions` holds the newest of them until somebody takes them out.
     """
 
     def __init__(self, robot: Robot, config: ControllerConfig | None = None) -> None:
-        self.config = config or ControllerConfig()
+        self.config = config = config or ControllerConfig()
         self.counters: Counter[str] = Counter()
+        self.interventions: deque[Intervention] = deque(maxlen=32)
+        self.mode: Mode = "idle"
+        self.reason = "nothing is commanded until it is armed"
         self._slot_names = tuple(slot.name for slot in robot.slots)
         grippers = [slot.name for slot in robot.slots if slot.is_gripper]
-        self._policy = ChunkPlayer(self._slot_names, grippers, self.config.latch_policy_grippers)
+        self._policy = ChunkPlayer(self._slot_names, grippers, config.latch_policy_grippers)
         self._teleop = ChunkPlayer(self._slot_names, grippers, latch_grippers=False)
         self._lower, self._upper = robot.lower, robot.upper
-        self._max_step = robot.velocity * self.config.period_s
+        self._limiter = MotionLimiter(MotionLimits.of(robot, config.motion_scale), config.period_s)
+        self._guard = CollisionGuard(robot, config.margin_m, config.workspace)
+        self._feasibility = Feasibility(robot)
+        # A gripper that has closed on something never reaches its command, and shall not.
+        self._max_lead = np.array([config.max_lead_rad if slot.unit == "rad" else np.inf for slot in robot.slots])
+        self._clocks = Clocks(config.max_period_s)
         self._state: np.ndarray | None = None
-        self._state_stamp_ns = 0
-        self._enabled_ns: int | None = None
-        self._last: np.ndarray | None = None  # the last command, (S,), and
-        self._last_ns = 0  # when it was given
+        self._state_stamp_ns: int | None = None
+        self._since_ns = 0  # chunks whose observation is older do not count
+        self._pressed_ns: int | None = None  # the deadman's switch, last
+        self._stuck_since_ns: int | None = None
+        self._conflict = ""
         self._in_charge: Source | None = None  # whose chunk was accepted last, and
         self._end_ns: int | None = None  # when that ends
-
-    @property
-    def enabled(self) -> bool:
-        return self._enabled_ns is not None
+        self._last_ns = 0  # when the last command was given
 
     def state_age_s(self, now_ns: int) -> float:
         """Age of the newest measured state; infinite if there is none."""
-        return float("inf") if self._state is None else (now_ns - self._state_stamp_ns) / NS
+        return float("inf") if self._state_stamp_ns is None else (now_ns - self._state_stamp_ns) / NS
 
-    def enable(self, now_ns: int) -> None:
-        """Start from the measured pose; states and chunks from before `now_ns` no longer count."""
-        self._enabled_ns = now_ns
-        self._last = self._end_ns = self._in_charge = None
+    # An operator's words. Each answers why it cannot be, or "".
 
-    def disable(self) -> None:
-        """Send nothing any more."""
-        self._enabled_ns = None
+    def arm(self, now_ns: int) -> str:
+        """From idle: command the measured posture."""
+        if self.mode != "idle":
+            return f"it is {self.mode}; reset it first"
+        if fault := state_fault(self._state_stamp_ns, now_ns, self.config.max_state_age_s):
+            return fault.reason
+        assert self._state is not None
+        self._start_from(self._state, now_ns)
+        self._enter("armed", "holds the measured posture")
+        return ""
+
+    def run(self, now_ns: int) -> str:
+        """From armed or holding: play chunks whose observations are newer than now."""
+        if self.mode not in ("armed", "holding"):
+            return f"it is {self.mode}; " + ("reset it first" if self.mode == "stopped" else "arm it first")
+        if fault := self._standing_fault(now_ns):
+            return fault.reason
+        if far := self._leads():
+            return f"{far}; reset and arm it"
+        self._forget_chunks(now_ns)
+        self._enter("running", "waits for a first chunk")
+        return ""
+
+    def hold(self) -> str:
+        """From armed or running: brake and hold the posture. In any other mode nothing moves anyway."""
+        if self.mode in ("armed", "running"):
+            self._enter("holding", "an operator said so")
+        return ""
+
+    def stop(self) -> str:
+        """Brake, hold, and do nothing else until it is reset."""
+        self._enter("stopped", "an operator said so")
+        return ""
+
+    def reset(self) -> str:
+        """To idle, once the robot rests: nothing is commanded any more."""
+        if self.mode != "idle" and not self._limiter.at_rest:
+            return "the robot is still braking"
+        self._forget_chunks(self._last_ns)
+        self._enter("idle", "nothing is commanded until it is armed")
+        return ""
+
+    # What arrives.
 
     def on_state(self, slots: np.ndarray, stamp_ns: int, now_ns: int) -> None:
         """Take a measured robot vector (S,). One that is not finite is counted and ignored."""
@@ -92,24 +174,28 @@ class Controller:
         self._state = np.asarray(slots, dtype=np.float64)
         self._state_stamp_ns = stamp_ns
 
+    def on_deadman(self, pressed: bool, now_ns: int) -> None:
+        """Take what the deadman's switch says."""
+        self._pressed_ns = now_ns if pressed else None
+
+    def on_conflict(self, conflict: str) -> None:
+        """Take who else commands the robot or publishes chunks; "" if nobody does."""
+        self._conflict = conflict
+
     def on_chunk(self, chunk: Chunk | ChunkFields, source: Source, now_ns: int) -> Verdict:
         """Accept a chunk whole or reject it whole; a rejected one changes nothing."""
         fields = fields_of(chunk, self._slot_names) if isinstance(chunk, Chunk) else chunk
         try:
-            self._check_time(fields, now_ns)
-            checked = check_fields(fields, self._slot_names)
-            if checked.end_ns < now_ns:
-                raise ChunkRejectedError("stale", f"its last point was due {(now_ns - checked.end_ns) / NS:.2f} s ago")
-            if not self._started(now_ns):
-                raise ChunkRejectedError("no_state", "no joint state since the controller was enabled")
-            if source == "policy" and self._teleop.chunk and now_ns <= self._teleop.chunk.end_ns:
-                raise ChunkRejectedError("teleop", "teleoperation is in charge")
+            checked = self._checked(fields, source, now_ns)
         except ChunkRejectedError as rejection:
             self.counters[f"rejected_{rejection.kind}"] += 1
             return Verdict(False, f"{source} chunk rejected: {rejection}")
         player, other = (self._policy, self._teleop) if source == "policy" else (self._teleop, self._policy)
+        if self.mode == "idle" and self._state is not None:
+            self._start_from(self._state, now_ns)  # a shadow: the robot does not follow it
+            self._in_charge = None
         if source != self._in_charge:
-            player.reset(self._last)  # it goes on from where, and since when, the robot is
+            player.reset(self._limiter.setpoint.position)  # it goes on from where, and since when, the robot is
             player.sample(self._last_ns)
             other.reset()
         player.accept(checked)
@@ -118,63 +204,179 @@ class Controller:
         self.counters[f"accepted_{source}"] += 1
         return Verdict(True, "accepted")
 
-    def update(self, now_ns: int) -> Command:
-        """The command for now. Call it once every `period_s`: the velocity limit counts on it."""
-        if self._enabled_ns is None:
-            return Command(None, "disabled", "not enabled")
-        if not self._started(now_ns) or self._last is None:
-            reason = self._state_fault(now_ns) or "no joint state since the controller was enabled"
-            return Command(None, "waiting", reason)
-        mode, reason, target = self._target(now_ns, self._last)
-        self._last, self._last_ns = self._limited(target, self._last), now_ns
-        return Command(self._last.copy(), mode, reason)
+    def update(self, now_ns: int, steady_ns: int | None = None) -> Command:
+        """The command for now. Call it once every `period_s`: the limits of motion count on it.
 
-    def _started(self, now_ns: int) -> bool:
-        """Whether there is a pose to go on from; takes the measured one as soon as it is newer than enabling."""
-        if self._enabled_ns is None or self._state is None:
-            return False
-        if self._last is None and self._state_stamp_ns >= self._enabled_ns and not self._state_fault(now_ns):
-            self._last, self._last_ns = np.clip(self._state, self._lower, self._upper), now_ns
-            self._policy.reset()
-            self._teleop.reset()
-        return self._last is not None
+        `steady_ns` is the time of a clock that cannot be set; without it clocks are not compared.
+        """
+        clock_fault = self._clocks.look(now_ns, now_ns if steady_ns is None else steady_ns)
+        if self.mode in ("armed", "running"):
+            fault = clock_fault or self._standing_fault(now_ns) or self._running_fault(now_ns)
+            if fault is not None:
+                self.counters[f"holding_{fault.kind}"] += 1
+                self._enter("holding", fault.reason)
+        self._last_ns = now_ns
+        if self.mode == "idle" and (self._end_ns is None or now_ns > self._end_ns):
+            return Command(None, "idle", self.reason)
+        before = self._limiter.setpoint.position
+        setpoint, source = self._moved(now_ns)
+        if self.mode != "idle" and self.state_age_s(now_ns) < FRESH_S:
+            setpoint = self._near_the_robot(setpoint, before)
+        return Command(setpoint.position.copy(), self.mode, self.reason, self.mode == "idle", source)
 
-    def _target(self, now_ns: int, last: np.ndarray) -> tuple[Mode, str, np.ndarray]:
-        if state_fault := self._state_fault(now_ns):
-            self.counters["holding_state"] += 1
-            return "holding", state_fault, last
-        for name, player in (("teleop", self._teleop), ("policy", self._policy)):
-            positions = player.sample(now_ns)
-            if positions is not None:
-                return "running", f"playing a {name} chunk", positions
-        self.counters["holding_no_chunk"] += 1
-        if self._end_ns is None:
-            return "holding", "no chunk accepted since the controller was enabled", last
-        return "holding", f"the last chunk ended {(now_ns - self._end_ns) / NS:.1f} s ago", last
+    def _moved(self, now_ns: int) -> tuple[Setpoint, Source | Literal[""]]:
+        """One cycle of the limiter: towards what the chunks want, or to rest."""
+        if self.mode in ("running", "idle"):
+            for source, player in (("teleop", self._teleop), ("policy", self._policy)):
+                wanted = player.sample(now_ns)
+                if wanted is not None:
+                    if self.mode == "running":
+                        self.reason = f"playing a {source} chunk"
+                    return self._towards(wanted), source  # type: ignore[return-value]
+            if self.mode == "running" and self._end_ns is not None:
+                self.reason = f"waits for a chunk since {(now_ns - self._end_ns) / NS:.1f} s"
+        return self._limiter.brake(), ""
 
-    def _limited(self, target: np.ndarray, last: np.ndarray) -> np.ndarray:
-        within = np.clip(target, self._lower, self._upper)
-        slow = np.clip(within, last - self._max_step, last + self._max_step)
-        self.counters["limited_position"] += bool(np.any(np.abs(within - target) > 1e-9))
-        self.counters["limited_velocity"] += bool(np.any(np.abs(slow - within) > 1e-9))
-        return slow
+    def _towards(self, wanted: np.ndarray) -> Setpoint:
+        before = self._limiter.setpoint
+        within = np.clip(wanted, self._lower, self._upper)
+        self._note("limited_position", np.abs(within - wanted) > _ROUNDING, wanted, within, "outside its limits")
+        try:
+            setpoint = self._limiter.step(within)
+        except MotionLimiterError as error:
+            self._fail(Fault("limiter", str(error)))
+            return self._limiter.setpoint
+        late = np.abs(setpoint.position - within) > self._max_deviation()
+        self._note("limited_motion", late, within, setpoint.position, "as quickly as its limits allow")
+        if too_close := self._guard.check(before.position, self._limiter.stopping_position()):
+            return self._instead(before, within, "limited_collision", too_close)
+        if self.mode == "running" and (far := self._leads(setpoint.position)):
+            return self._instead(before, within, "limited_lead", far)
+        return setpoint
 
-    def _state_fault(self, now_ns: int) -> str:
+    def _instead(self, before: Setpoint, wanted: np.ndarray, kind: str, reason: str) -> Setpoint:
+        """Brake from the setpoint `before` in place of what would have come next."""
+        self._limiter.go_back(before)
+        braked = self._limiter.brake()
+        change = np.abs(wanted - braked.position)
+        self._note(kind, change == change.max(), wanted, braked.position, reason)
+        if self.mode == "running":
+            self.reason = reason
+        return braked
+
+    def _near_the_robot(self, setpoint: Setpoint, before: np.ndarray) -> Setpoint:
+        """The last word: no joint is sent farther from where it is than the vendor takes, however it was moving.
+
+        One that is farther already stays where it was sent (`before`, (S,)): the robot was moved, not the command.
+        """
+        assert self._state is not None
+        lowest, highest = (
+            np.minimum(before, self._state - self._max_lead),
+            np.maximum(before, self._state + self._max_lead),
+        )
+        near = np.clip(setpoint.position, lowest, highest)
+        cut = near != setpoint.position
+        if not cut.any():
+            return setpoint
+        self._note("limited_lead", cut, setpoint.position, near, "the robot does not follow")
+        stopped = Setpoint(near, np.where(cut, 0.0, setpoint.velocity), np.where(cut, 0.0, setpoint.acceleration))
+        self._limiter.go_back(stopped)
+        return stopped
+
+    def _note(self, kind: str, slots: np.ndarray, asked: np.ndarray, sent: np.ndarray, reason: str) -> None:
+        if slots.any():
+            self.counters[kind] += 1
+            s = int(np.argmax(np.where(slots, np.abs(asked - sent), -1.0)))
+            name = self._slot_names[s]
+            self.interventions.append(Intervention(kind, name, float(asked[s]), float(sent[s]), f"{name}: {reason}"))
+
+    def _max_deviation(self) -> np.ndarray:
+        """(S,) more than a cycle's motion behind what is wanted is a limited motion, less is a follower's error."""
+        return self._limiter.limits.velocity * self.config.period_s
+
+    # What may be wrong.
+
+    def _standing_fault(self, now_ns: int) -> Fault | None:
+        """What must not be while the robot is commanded, whatever it does."""
+        if self._conflict:
+            return Fault("conflict", self._conflict)
+        if self.config.deadman_s and (
+            self._pressed_ns is None or (now_ns - self._pressed_ns) / NS > self.config.deadman_s
+        ):
+            return Fault("deadman", "the deadman's switch is not pressed")
+        return state_fault(self._state_stamp_ns, now_ns, self.config.max_state_age_s)
+
+    def _running_fault(self, now_ns: int) -> Fault | None:
+        if self.mode == "running" and self._in_charge == "policy" and self._end_ns is not None:
+            silent_s = (now_ns - self._end_ns) / NS
+            if silent_s > self.config.max_chunk_gap_s:
+                return Fault("no_chunk", f"the policy has been silent: its last chunk ended {silent_s:.2f} s ago")
+        stuck = self._leads()
+        if not stuck:
+            self._stuck_since_ns = None
+        elif self._stuck_since_ns is None:
+            self._stuck_since_ns = now_ns
+        elif (now_ns - self._stuck_since_ns) / NS > self.config.max_stuck_s:
+            return Fault("not_following", f"the robot does not follow: {stuck}")
+        return None
+
+    def _leads(self, command: np.ndarray | None = None) -> str:
+        """Which joint is too far from its command, in words; "" if none is."""
         if self._state is None:
-            return "no joint state has arrived"
-        age_s = self.state_age_s(now_ns)
-        if age_s > self.config.max_state_age_s:
-            return f"the joint state is {age_s:.2f} s old (limit {self.config.max_state_age_s:.2f} s)"
-        return ""
+            return ""
+        lead = np.abs((self._limiter.setpoint.position if command is None else command) - self._state)
+        far = lead > self._max_lead
+        if not far.any():
+            return ""
+        s = int(np.argmax(lead - self._max_lead))
+        return f"{self._slot_names[s]} is {lead[s]:.3f} rad from its command (limit {self._max_lead[s]:.4f})"
+
+    def _fail(self, fault: Fault) -> None:
+        self.counters[f"holding_{fault.kind}"] += 1
+        if self.mode == "running":
+            self._enter("holding", fault.reason)
+
+    def _checked(self, fields: ChunkFields, source: Source, now_ns: int) -> Chunk:
+        self._check_time(fields, now_ns)
+        checked = check_fields(fields, self._slot_names)
+        if checked.end_ns < now_ns:
+            raise ChunkRejectedError("stale", f"its last point was due {(now_ns - checked.end_ns) / NS:.2f} s ago")
+        if self._state is None or (fault := state_fault(self._state_stamp_ns, now_ns, self.config.max_state_age_s)):
+            raise ChunkRejectedError("no_state", "no joint state" if self._state is None else fault.reason)  # type: ignore[union-attr]
+        if source == "policy" and self._teleop.chunk and now_ns <= self._teleop.chunk.end_ns:
+            raise ChunkRejectedError("teleop", "teleoperation is in charge")
+        self._feasibility.check(checked, self._state, now_ns)
+        return checked
 
     def _check_time(self, fields: ChunkFields, now_ns: int) -> None:
-        if self._enabled_ns is None:
-            raise ChunkRejectedError("disabled", "the controller is not enabled")
+        if self.mode not in ("running", "idle"):
+            raise ChunkRejectedError("not_running", f"the controller is {self.mode}: {self.reason}")
         age_s = (now_ns - fields.stamp_ns) / NS
         if age_s < -self.config.max_chunk_lead_s:
             raise ChunkRejectedError("future", f"its observation lies {-age_s:.2f} s ahead; do the clocks agree?")
         if age_s > self.config.max_chunk_age_s:
             limit = self.config.max_chunk_age_s
             raise ChunkRejectedError("stale", f"its observation is {age_s:.2f} s old (limit {limit:.2f} s)")
-        if fields.stamp_ns < self._enabled_ns:
-            raise ChunkRejectedError("before_enable", "its observation is older than the enabling of the controller")
+        if fields.stamp_ns < self._since_ns:
+            raise ChunkRejectedError("before_run", "its observation is older than the word to run")
+
+    # From one mode to another.
+
+    def _enter(self, mode: Mode, reason: str) -> None:
+        if mode in ("holding", "stopped") and self.mode != mode:
+            self._forget_chunks(self._last_ns)
+        if mode == "stopped" and self.mode == "idle" and self._state is not None:
+            self._limiter.reset(self._state)
+        self.mode, self.reason = mode, reason
+
+    def _start_from(self, posture: np.ndarray, now_ns: int) -> None:
+        self._limiter.reset(posture)
+        self._clocks.reset()
+        self._stuck_since_ns = None
+        self._last_ns = now_ns
+
+    def _forget_chunks(self, now_ns: int) -> None:
+        self._since_ns = now_ns
+        self._in_charge = self._end_ns = None
+        self._policy.reset()
+        self._teleop.reset()

@@ -141,6 +141,10 @@ class MotionLimiter:
         self._wanted.reset()
         return self._commit(now, self._braked(now))
 
+    def go_back(self, setpoint: Setpoint) -> None:
+        """Take `setpoint`, a former command, for the newest: what came after it was not sent."""
+        self._setpoint = setpoint
+
     def stopping_position(self) -> np.ndarray:
         """(S,) where `brake` would come to rest from the present command."""
         now, limits = self.setpoint, self.limits

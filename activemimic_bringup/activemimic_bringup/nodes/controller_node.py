@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import gc
+import time
 from typing import Any
 
 from activemimic_description.codec import CodecError, encode_command
 from activemimic_description.contract import JointSource, load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
-from std_srvs.srv import SetBool
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from activemimic_bringup.control.chunk_fields import read_trajectory
-from activemimic_bringup.control.controller import Command, Controller, ControllerConfig, Source
+from activemimic_bringup.control.controller import Command, Controller, ControllerConfig, Intervention, Source
 from activemimic_bringup.control.measured_state import MeasuredState
 from activemimic_bringup.control.rates import PeriodMonitor
-from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, qos_profile, run
+from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, diagnostic, qos_profile, run
 from activemimic_bringup.nodes.parameters import CONTROLLER
-from activemimic_bringup.nodes.topics import CHUNK, TELEOP
+from activemimic_bringup.nodes.realtime import claim_realtime
+from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, SHADOW, TELEOP
 
-PRIORITY = -10  # niceness: what keeps the robot still must not wait for a policy that thinks
-MODE_LASTS_NS = 200_000_000
+WORDS = ("arm", "run", "hold", "stop", "reset")
+INTERVENTION_NS = 100_000_000  # between two reports of one kind
+LOOK_ROUND_S = 0.5  # for others who publish what only one may
 
-_LEVELS = {"running": OK, "disabled": OK, "waiting": WARN, "holding": WARN}
+_LEVELS = {"running": OK, "armed": OK, "idle": OK, "holding": WARN, "stopped": WARN}
 
 
 class ControllerNode(Node):
@@ -39,33 +44,55 @@ class ControllerNode(Node):
         config = ControllerConfig(
             period_s=period_s,
             max_chunk_age_s=values["max_chunk_age_s"],
+            max_chunk_gap_s=values["max_chunk_gap_s"],
             max_state_age_s=values["max_state_age_s"],
+            max_lead_rad=values["max_lead_rad"],
+            margin_m=values["collision_margin_m"],
+            motion_scale=values["motion_scale"],
+            deadman_s=values["deadman_s"],
             latch_policy_grippers=values["latch_policy_grippers"],
         )
-        self._controller = Controller(load_robot(self._contract.robot), config)
+        robot = load_robot(self._contract.robot)
+        self._slots = [slot.name for slot in robot.slots]
+        self._controller = Controller(robot, config)
         self._measured = MeasuredState(self._contract)
         self._messages = RosMessages()
         self._periods = PeriodMonitor(size=round(10 * values["rate_hz"]))
-        self._command = Command(None, "disabled", "not enabled")
-        self._said_mode, self._mode_since_ns = "disabled", self._now_ns()
+        self._misses = 0  # updates more than half a period late
+        self._last_steady_ns = 0
+        self._said = Command(None, "idle", "")
+        self._reported_ns: dict[str, int] = {}
+        self._start_running = values["start_running"]
+        self._connect(period_s)
+        self._realtime = claim_realtime()
+        self.get_logger().info(
+            f"ready: contract {self._contract.name}, {values['rate_hz']:g} Hz, {self._realtime}; "
+            f"{'it runs as soon as the robot is there' if self._start_running else 'call ~/arm, then ~/run'}"
+        )
+
+    def close(self) -> None:
+        """Give up the planner while the interpreter is whole: it would complain of leaks at the end."""
+        gc.unfreeze()
+        del self._controller
+
+    def _connect(self, period_s: float) -> None:
         self._sinks = {
             sink.topic: self.create_publisher(ros_class(sink.type), sink.topic, qos_profile(sink.qos))
             for sink in self._contract.commands
         }
+        self._shadow = self.create_publisher(JointState, SHADOW.name, 10)
+        self._control = self.create_publisher(DiagnosticStatus, CONTROL.name, 100)
+        self._diagnostics = Diagnostics(self)
         for source in self._contract.state:
             self._subscribe_state(source)
         self._subscribe_chunks(CHUNK.name, "policy")
         self._subscribe_chunks(TELEOP.name, "teleop")
-        self.create_service(SetBool, "~/enable", self._on_enable)
-        self._diagnostics = Diagnostics(self)
+        self.create_subscription(Bool, DEADMAN.name, self._on_deadman, 10)
+        for word in WORDS:
+            self.create_service(Trigger, f"~/{word}", self._answer_to(word))
         self.create_timer(period_s, self._on_timer)
         self.create_timer(1.0, self._report)
-        if values["start_enabled"]:
-            self._controller.enable(self._now_ns())
-        self.get_logger().info(
-            f"ready: contract {self._contract.name}, {values['rate_hz']:g} Hz, "
-            f"{'enabled' if self._controller.enabled else 'call ~/enable to move the robot'}"
-        )
+        self.create_timer(LOOK_ROUND_S, self._look_round)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -91,52 +118,100 @@ class ControllerNode(Node):
 
         self.create_subscription(JointTrajectory, topic, on_chunk, 10)
 
+    def _on_deadman(self, message: Bool) -> None:
+        self._controller.on_deadman(message.data, self._now_ns())
+
     def _on_timer(self) -> None:
-        now_ns = self._now_ns()
-        command = self._controller.update(now_ns)
+        now_ns, steady_ns = self._now_ns(), time.monotonic_ns()
+        if self._start_running and not self._controller.arm(now_ns):
+            self._start_running = False
+            self._controller.run(now_ns)
+        command = self._controller.update(now_ns, steady_ns)
+        self._watch_own_period(steady_ns)
         if command.positions is not None:
-            self._periods.add(now_ns)
-            for topic, message in encode_command(self._contract, command.positions, now_ns, self._messages):
-                self._sinks[topic].publish(message)
-        self._command = command
-        self._say_mode(now_ns)
+            if command.shadow:
+                self._publish_shadow(command, now_ns)
+            else:
+                for topic, message in encode_command(self._contract, command.positions, now_ns, self._messages):
+                    self._sinks[topic].publish(message)
+        self._tell(command, now_ns)
 
-    def _say_mode(self, now_ns: int) -> None:
-        """Log a change of mode once it has lasted: between two chunks the robot may hold for a moment."""
-        if self._command.mode == self._said_mode:
-            self._mode_since_ns = now_ns
-        elif now_ns - self._mode_since_ns > MODE_LASTS_NS:
-            self.get_logger().info(f"{self._command.mode}: {self._command.reason}")
-            self._said_mode = self._command.mode
+    def _watch_own_period(self, steady_ns: int) -> None:
+        period_ns = 1e9 * self._controller.config.period_s
+        self._misses += bool(self._last_steady_ns) and steady_ns - self._last_steady_ns > 1.5 * period_ns
+        self._last_steady_ns = steady_ns
+        self._periods.add(steady_ns)
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data:
-            self._controller.enable(self._now_ns())
-            self._periods.reset()
-        else:
-            self._controller.disable()
-        response.success = True
-        response.message = "enabled" if request.data else "disabled"
-        return response
+    def _publish_shadow(self, command: Command, now_ns: int) -> None:
+        message = JointState(name=self._slots, position=command.positions.tolist())  # type: ignore[union-attr]
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
+        self._shadow.publish(message)
+
+    def _tell(self, command: Command, now_ns: int) -> None:
+        """Log and publish a change of mode or of who moves the robot at once, interventions a few times a second."""
+        said, self._said = self._said, command
+        if (command.mode, command.source) != (said.mode, said.source):
+            values = {"mode": command.mode, "source": command.source, "stamp": now_ns}
+            level = _LEVELS[command.mode]
+            self._control.publish(diagnostic("controller", level, f"{command.mode}: {command.reason}", values))
+            if command.mode != said.mode and level == WARN:
+                self.get_logger().warning(f"{command.mode}: {command.reason}")
+            elif command.mode != said.mode:
+                self.get_logger().info(f"{command.mode}: {command.reason}")
+        while self._controller.interventions:
+            self._publish_intervention(self._controller.interventions.popleft(), now_ns)
+
+    def _publish_intervention(self, intervention: Intervention, now_ns: int) -> None:
+        if now_ns - self._reported_ns.get(intervention.kind, 0) < INTERVENTION_NS:
+            return
+        self._reported_ns[intervention.kind] = now_ns
+        values = {
+            "kind": intervention.kind,
+            "slot": intervention.slot,
+            "asked": intervention.asked,
+            "sent": intervention.sent,
+            "stamp": now_ns,
+        }
+        self._control.publish(diagnostic("controller", WARN, intervention.reason, values))
+
+    def _answer_to(self, word: str) -> Any:
+        def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            act = getattr(self._controller, word)
+            refusal = act(self._now_ns()) if word in ("arm", "run") else act()
+            self._start_running = False  # whoever speaks to it has taken over
+            response.success = not refusal
+            response.message = refusal or self._controller.mode
+            return response
+
+        return answer
+
+    def _look_round(self) -> None:
+        """Whoever else commands the robot or publishes chunks makes it hold."""
+        faults = []
+        for topic, most in ((CHUNK.name, 1), (TELEOP.name, 1), *((topic, 1) for topic in self._sinks)):
+            names = [info.node_name for info in self.get_publishers_info_by_topic(topic)]
+            if len(names) > most:
+                faults.append(f"{len(names)} publishers on {topic}: {', '.join(sorted(names))}")
+        self._controller.on_conflict("; ".join(faults))
 
     def _report(self) -> None:
         summary = self._periods.summary()
+        controller = self._controller
         values = {
-            "mode": self._command.mode,
-            "reason": self._command.reason,
+            "mode": controller.mode,
+            "reason": controller.reason,
             "rate_hz": summary.rate_hz,
             "period_p99_ms": summary.period_p99_ms,
             "period_max_ms": summary.period_max_ms,
-            "state_age_ms": self._controller.state_age_s(self._now_ns()) * 1e3,
-            **self._controller.counters,
+            "deadline_misses": self._misses,
+            "state_age_ms": controller.state_age_s(self._now_ns()) * 1e3,
+            "scheduling": self._realtime,
+            **controller.counters,
         }
-        level = _LEVELS[self._command.mode]
-        self._diagnostics.publish(level, f"{self._command.mode}: {self._command.reason}", values)
+        self._diagnostics.publish(_LEVELS[controller.mode], f"{controller.mode}: {controller.reason}", values)
 
 
 def main() -> None:
-    with contextlib.suppress(PermissionError):  # without the right to it the controller runs as any other process
-        os.nice(PRIORITY)
     run(ControllerNode)
 
 

@@ -28,11 +28,30 @@ CONTRACT = Parameter("contract", "g1_sim", "Robot contract: a shipped name or th
 
 CONTROLLER = (
     CONTRACT,
-    Parameter("rate_hz", 30.0, "Rate of the commands to the robot, in Hz.", 30.0, 200.0),
+    Parameter("rate_hz", 100.0, "Rate of the commands to the robot, in Hz.", 30.0, 200.0),
     Parameter("max_chunk_age_s", 1.0, "A chunk whose observation is older than this is rejected, in s.", 0.05, 10.0),
-    Parameter("max_state_age_s", 0.3, "With joint states older than this the position is held, in s.", 0.02, 10.0),
+    Parameter(
+        "max_chunk_gap_s",
+        0.5,
+        "A policy silent for so long after the end of its last chunk is a fault, in s.",
+        0.05,
+        10.0,
+    ),
+    Parameter("max_state_age_s", 0.3, "With joint states older than this the robot holds, in s.", 0.02, 10.0),
+    Parameter(
+        "max_lead_rad",
+        0.2618,
+        "A command is never farther before the measured joint than this, in rad; the vendor refuses more than 0.2618.",
+        0.01,
+        1.0,
+    ),
+    Parameter("collision_margin_m", 0.02, "Distance between the robot's links that is kept, in m.", 0.0, 0.2),
+    Parameter("motion_scale", 1.0, "Share of the velocity, acceleration and jerk limits that is used.", 0.01, 1.0),
+    Parameter(
+        "deadman_s", 0.0, "A deadman's switch has to be pressed at least so often, in s; 0: there is none.", 0.0, 5.0
+    ),
     Parameter("latch_policy_grippers", True, "Keep a gripper closed until the policy opens it for several steps."),
-    Parameter("start_enabled", False, "Command the robot at once, without a call of ~/enable."),
+    Parameter("start_running", False, "Arm and run as soon as the robot is there, without calls of ~/arm and ~/run."),
 )
 
 POLICY = (

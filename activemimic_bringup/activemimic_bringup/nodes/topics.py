@@ -61,12 +61,34 @@ DIAGNOSTICS = Topic(
     "all nodes, once a second",
     "The state of every node, with the reason when it holds, waits or refuses.",
 )
-TOPICS = (CHUNK, TELEOP, INFERENCE, TASK, DIAGNOSTICS)
+CONTROL = Topic(
+    "/activemimic/control",
+    _STATUS,
+    "controller",
+    "One for each change of `mode` or of who moves the robot (`source`: policy, teleop or nobody), so that a takeover "
+    "is seen in the recording; and for each kind of intervention, at most ten times a second: `slot`, what was "
+    "`asked`, what was `sent`, and why.",
+)
+SHADOW = Topic(
+    "/activemimic/shadow_command",
+    "sensor_msgs/msg/JointState",
+    "controller, while idle",
+    "What it would command if it ran: slots by name, slot units.",
+)
+DEADMAN = Topic(
+    "/activemimic/deadman",
+    "std_msgs/msg/Bool",
+    "a deadman's switch",
+    "True while it is pressed, at least every `deadman_s` of the controller.",
+)
+TOPICS = (CHUNK, TELEOP, INFERENCE, TASK, DIAGNOSTICS, CONTROL, SHADOW, DEADMAN)
 
-ENABLE_CONTROLLER = Service(
-    "/controller/enable",
-    _SET_BOOL,
-    "Command the robot from its measured pose on, or send nothing. States and chunks from before do not count.",
+ARM = Service("/controller/arm", _TRIGGER, "From idle: command the measured posture from now on.")
+RUN = Service("/controller/run", _TRIGGER, "From armed or holding: play chunks whose observations are newer than this.")
+HOLD = Service("/controller/hold", _TRIGGER, "Brake, and hold the posture until it is told to run.")
+STOP_ROBOT = Service("/controller/stop", _TRIGGER, "Brake, hold, and refuse to run until it is reset.")
+IDLE = Service(
+    "/controller/reset", _TRIGGER, "Command nothing any more. Refused while the robot still brakes: call hold first."
 )
 ENABLE_POLICY = Service("/policy/enable", _SET_BOOL, "Infer from observations newer than the call, or rest.")
 START = Service(
@@ -79,4 +101,4 @@ STOP = Service("/recorder/stop", _SET_BOOL, "Close the episode: `data` says whet
 DISCARD = Service("/recorder/discard", _TRIGGER, "Delete the episode that is being recorded.")
 RESET = Service("/sim/reset", _TRIGGER, "Place everything as the parameters `task` and `seed` of /sim say.")
 EXPERT = Service("/sim/expert", _SET_BOOL, "Let the task's expert teleoperate, or rest.")
-SERVICES = (ENABLE_CONTROLLER, ENABLE_POLICY, START, STOP, DISCARD, RESET, EXPERT)
+SERVICES = (ARM, RUN, HOLD, STOP_ROBOT, IDLE, ENABLE_POLICY, START, STOP, DISCARD, RESET, EXPERT)

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
 from activemimic_bringup.evaluation.results import Protocol as TrialProtocol
 from activemimic_bringup.evaluation.results import Trial, load_trials, save_trials
-from activemimic_bringup.nodes.topics import ENABLE_CONTROLLER, ENABLE_POLICY, EXPERT, RESET, START, STOP
+from activemimic_bringup.nodes.topics import ARM, ENABLE_POLICY, EXPERT, HOLD, IDLE, RESET, RUN, START, STOP
 
 STATUS_TIMEOUT_S = 5.0  # /sim/task comes many times a second; longer silence means that the simulator stands
+
+REST_TIMEOUT_S = 3.0  # for a robot that brakes
 
 
 class TrialError(RuntimeError):
@@ -85,7 +87,7 @@ class TrialSeries:
         by_expert = protocol.policy == "expert"
         mover = EXPERT.name if by_expert else ENABLE_POLICY.name
         client.set_bool(mover, False)
-        client.set_bool(ENABLE_CONTROLLER.name, False)
+        self._release_robot()
         cell = -1 if planned.cell is None else planned.cell
         variations = ",".join(protocol.variations)
         client.set_parameters("/sim", {"task": protocol.task, "seed": seed, "cell": cell, "variations": variations})
@@ -103,18 +105,19 @@ class TrialSeries:
         stage_times_s: dict[str, float] = {}
         started_s = client.now_s()
         try:
-            client.set_bool(ENABLE_CONTROLLER.name, True)
+            client.trigger(ARM.name)
+            client.trigger(RUN.name)
             client.set_bool(mover, True)
             status = self._wait_for_end(seed, started_s, stage_times_s)
         except BaseException:
             with contextlib.suppress(TrialError):
-                client.set_bool(ENABLE_CONTROLLER.name, False)
+                client.trigger(HOLD.name)
             raise
         diagnostics = client.diagnostics()
         if self._record:
             client.set_bool(STOP.name, status.success)
-        client.set_bool(ENABLE_CONTROLLER.name, False)
         client.set_bool(mover, False)
+        self._release_robot()
         return Trial(
             number=planned.number,
             seed=seed,
@@ -128,6 +131,20 @@ class TrialSeries:
             episode=episode,
             diagnostics=diagnostics,
         )
+
+    def _release_robot(self) -> None:
+        """Brake, and command nothing once it rests."""
+        client = self._client
+        client.trigger(HOLD.name)
+        deadline_s = client.now_s() + REST_TIMEOUT_S
+        while True:
+            try:
+                client.trigger(IDLE.name)
+                return
+            except TrialError:
+                if client.now_s() > deadline_s:
+                    raise
+            client.sleep(0.05)
 
     def _wait_for_status(self, seed: int, since_s: float) -> TaskStatus:
         while self._client.now_s() - since_s < STATUS_TIMEOUT_S:

@@ -61,10 +61,10 @@ def test_every_module_of_a_graph_exists() -> None:
             assert importlib.util.find_spec(spec.module) is not None, spec.module
 
 
-def test_a_real_robot_stays_still_until_it_is_enabled() -> None:
+def test_a_real_robot_stays_still_until_it_is_armed() -> None:
     for name in ("policy", "record", "evaluate"):
         (controller,) = (spec for spec in GRAPHS[name].specs({}) if spec.name == "controller")
-        assert controller.parameters["start_enabled"] is False
+        assert controller.parameters["start_running"] is False
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_real_robot_stays_still_until_it_is_enabled() -> None:
     [
         ("sim", {"colour": "red"}, "graph sim has no argument 'colour'; it has: contract, task"),
         ("sim", {"seed": "many"}, "argument seed: expected a whole number, found 'many'"),
-        ("sim", {"enabled": "perhaps"}, "argument enabled: expected true or false, found 'perhaps'"),
+        ("sim", {"running": "perhaps"}, "argument running: expected true or false, found 'perhaps'"),
         (
             "sim",
             {"task": "juggling"},

@@ -194,8 +194,8 @@ def test_a_jump_is_caught_up_with_at_once_and_not_overshot(rate_hz):
     target[ELBOW] += 1.0
     path = np.array([limiter.step(target).position[ELBOW] for _ in range(2 * rate_hz)])
     assert path.max() <= target[ELBOW] + 1e-9
-    # 1 rad at 10 rad/s^2 and 100 rad/s^3 takes at least 0.74 s.
-    assert np.abs(path[int(0.78 * rate_hz) :] - target[ELBOW]).max() < 1e-6
+    # 1 rad at 3.14 rad/s, 15 rad/s^2 and 2000 rad/s^3 takes at least 0.54 s.
+    assert np.abs(path[int(0.60 * rate_hz) :] - target[ELBOW]).max() < 1e-6
 
 
 def test_the_planner_s_blind_spots_do_not_keep_the_axes_where_they_are():
@@ -217,7 +217,8 @@ def test_outside_its_limits_an_axis_only_moves_back_inside():
     limiter.reset(start)
     np.testing.assert_array_equal(limiter.brake().position, start)
     path = np.array([limiter.step(start + 1.0, LIMITS.velocity).position for _ in range(400)])
-    assert (np.diff(np.vstack([start, path]), axis=0) <= 1e-12).all()
+    before = np.vstack([start, path[:-1]])
+    assert (path <= np.where(before > LIMITS.upper, before, LIMITS.upper) + 1e-12).all()
     np.testing.assert_allclose(path[-1], LIMITS.upper, atol=1e-9)
     assert_within_limits(start, path, 100)
 

@@ -110,16 +110,19 @@ def test_nodes_are_called_in_an_order_that_never_moves_the_robot_by_surprise(tmp
     series(nodes, tmp_path, (1,), EXPERT, record=True).run()
     assert nodes.calls == [
         "/sim/expert False",
-        "/controller/enable False",
+        "/controller/hold",
+        "/controller/reset",
         "/sim {'task': 'reaching', 'seed': 1, 'cell': -1, 'variations': ''}",
         "/sim/reset",
         "/recorder {'task': 'reaching', 'seed': 1, 'instruction': 'pick'}",
         "/recorder/start",
-        "/controller/enable True",
+        "/controller/arm",
+        "/controller/run",
         "/sim/expert True",
         "/recorder/stop True",
-        "/controller/enable False",
         "/sim/expert False",
+        "/controller/hold",
+        "/controller/reset",
     ]
 
 
@@ -132,7 +135,7 @@ def test_the_policy_is_told_the_tasks_instruction(tmp_path: Path) -> None:
 
 def test_an_interrupted_series_goes_on_where_it_was(tmp_path: Path) -> None:
     first = FakeNodes()
-    first.refusals["/controller/enable True"] = "no"
+    first.refusals["/controller/arm"] = "no joint state has arrived"
     series(FakeNodes(), tmp_path, (1, 2)).run()
     with pytest.raises(TrialError):
         series(first, tmp_path, (1, 2, 3)).run()
@@ -143,12 +146,21 @@ def test_an_interrupted_series_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [trial["seed"] for trial in json.loads((tmp_path / "results.json").read_text())["trials"]] == [1, 2, 3]
 
 
-def test_the_controller_is_disabled_when_something_goes_wrong(tmp_path: Path) -> None:
+def test_a_braking_robot_is_waited_for_and_one_that_never_rests_ends_the_series(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    nodes.refusals["/controller/reset"] = "the robot is still braking"
+    with pytest.raises(TrialError, match="still braking"):
+        series(nodes, tmp_path, (1,)).run()
+    assert nodes.calls.count("/controller/reset") > 10
+    assert "/sim/reset" not in nodes.calls
+
+
+def test_the_robot_holds_when_something_goes_wrong(tmp_path: Path) -> None:
     nodes = FakeNodes()
     nodes.refusals["/policy/enable True"] = "no answer within 15 s"
     with pytest.raises(TrialError, match="/policy/enable True: no answer within 15 s"):
         series(nodes, tmp_path, (1,)).run()
-    assert nodes.calls[-1] == "/controller/enable False"
+    assert nodes.calls[-1] == "/controller/hold"
 
 
 def test_a_simulator_that_reports_nothing_is_named(tmp_path: Path) -> None:
