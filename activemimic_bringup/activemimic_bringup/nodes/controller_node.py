@@ -11,6 +11,7 @@ from activemimic_description.contract import JointSource, load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -90,9 +91,12 @@ class ControllerNode(Node):
         self.create_subscription(Bool, DEADMAN.name, self._on_deadman, 10)
         for word in WORDS:
             self.create_service(Trigger, f"~/{word}", self._answer_to(word))
-        self.create_timer(period_s, self._on_timer)
-        self.create_timer(1.0, self._report)
-        self.create_timer(LOOK_ROUND_S, self._look_round)
+        steady = Clock(
+            clock_type=ClockType.STEADY_TIME
+        )  # a timer of the node's clock stands still when that jumps back
+        self.create_timer(period_s, self._on_timer, clock=steady)
+        self.create_timer(1.0, self._report, clock=steady)
+        self.create_timer(LOOK_ROUND_S, self._look_round, clock=steady)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
