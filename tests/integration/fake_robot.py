@@ -24,6 +24,7 @@ class FakeRobot:
         self.commands: list[np.ndarray] = []
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
         self.stopped_topics: set[str] = set()
+        self.follows = True
         self._messages = RosMessages()
         self._lock = threading.Lock()
         self._image = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
@@ -64,7 +65,8 @@ class FakeRobot:
     def _on_command(self, message: Any) -> None:
         (sink,) = self.contract.commands
         indices, values = decode_slots(sink, message)
-        self.positions[indices] = values
+        if self.follows:
+            self.positions[indices] = values
         self.commands.append(self.positions.copy())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
