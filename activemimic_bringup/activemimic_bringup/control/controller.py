@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from activemimic_description.robot import Robot
 from activemimic_policy.execution.chunk import Chunk
+from activemimic_policy.execution.joining import make_joining
 from activemimic_policy.execution.player import ChunkPlayer
 
 from activemimic_bringup.control.chunk_fields import NS, ChunkFields, ChunkRejectedError, check_fields, fields_of
@@ -26,6 +27,7 @@ class ControllerConfig:
     max_chunk_lead_s: float = 0.1  # how far its observation may lie in the future: clocks that differ
     max_state_age_s: float = 0.3
     latch_policy_grippers: bool = True
+    join: str = "replace"  # how the policy's chunks are joined: a name of `execution.joining.JOININGS`
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Controller:
         self.counters: Counter[str] = Counter()
         self._slot_names = tuple(slot.name for slot in robot.slots)
         grippers = [slot.name for slot in robot.slots if slot.is_gripper]
-        self._policy = ChunkPlayer(self._slot_names, grippers, self.config.latch_policy_grippers)
+        joining = make_joining(self.config.join)
+        self._policy = ChunkPlayer(self._slot_names, grippers, self.config.latch_policy_grippers, joining)
         self._teleop = ChunkPlayer(self._slot_names, grippers, latch_grippers=False)
         self._lower, self._upper = robot.lower, robot.upper
         self._max_step = robot.velocity * self.config.period_s
@@ -144,9 +147,9 @@ class Controller:
             self.counters["holding_state"] += 1
             return "holding", state_fault, last
         for name, player in (("teleop", self._teleop), ("policy", self._policy)):
-            positions = player.sample(now_ns)
-            if positions is not None:
-                return "running", f"playing a {name} chunk", positions
+            wanted = player.sample(now_ns)
+            if wanted is not None:
+                return "running", f"playing a {name} chunk", wanted.position
         self.counters["holding_no_chunk"] += 1
         if self._end_ns is None:
             return "holding", "no chunk accepted since the controller was enabled", last
