@@ -103,8 +103,8 @@ def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: Planned
     every = max(1, round(robot.rate_hz / WATCH_HZ))
     stage_times_s: dict[str, float] = {}
     while True:
-        if robot.index % mover.period_ticks == 0:
-            robot.play(mover.chunk(), mover.source)
+        if (chunk := mover.chunk_due()) is not None:
+            robot.play(chunk, mover.source)
         if robot.index % every == 0:
             watch.look(next(reversed(stage_times_s), "start"))
         time_s = robot.simulation.time_s

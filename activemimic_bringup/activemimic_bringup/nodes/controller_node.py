@@ -41,6 +41,7 @@ class ControllerNode(Node):
             max_chunk_age_s=values["max_chunk_age_s"],
             max_state_age_s=values["max_state_age_s"],
             latch_policy_grippers=values["latch_policy_grippers"],
+            join=values["join"],
         )
         self._controller = Controller(load_robot(self._contract.robot), config)
         self._measured = MeasuredState(self._contract)

@@ -32,6 +32,12 @@ CONTROLLER = (
     Parameter("max_chunk_age_s", 1.0, "A chunk whose observation is older than this is rejected, in s.", 0.05, 10.0),
     Parameter("max_state_age_s", 0.3, "With joint states older than this the position is held, in s.", 0.02, 10.0),
     Parameter("latch_policy_grippers", True, "Keep a gripper closed until the policy opens it for several steps."),
+    Parameter(
+        "join",
+        "replace",
+        "What remains of earlier policy chunks: nothing, or a mean with ACT's or with falling weights.",
+        choices=("replace", "temporal_ensemble", "temporal_smoothing"),
+    ),
     Parameter("start_enabled", False, "Command the robot at once, without a call of ~/enable."),
 )
 
@@ -65,6 +71,12 @@ POLICY = (
         "Time from one inference to the next, in s; 0: execute_steps / fps of the checkpoint.",
         0.0,
         10.0,
+    ),
+    Parameter(
+        "join",
+        "auto",
+        "How a chunk goes on from the one in flight; auto: rtc_trained if the policy was trained for it, else replace.",
+        choices=("auto", "replace", "rtc_trained", "rtc_guided"),
     ),
     Parameter("max_observation_age_s", 0.5, "An observation older than this is not inferred from, in s.", 0.02, 10.0),
     Parameter("start_enabled", True, "Infer at once, without a call of ~/enable."),

@@ -15,6 +15,8 @@ from activemimic_policy.execution.trajectory import Blend, Spline
 
 _NS = 1e9
 _POSITION, _VELOCITY = 0, 1
+# Measured (docs/explanation/joining-chunks.md): one step has three times the jerk, three gain little and lag.
+_STEPS_FROM_MOTION, _STEPS_FROM_HOLD = 2, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +31,9 @@ class ChunkPlayer:
     """A spline through each chunk's points, and a motion without a jump, kink or jolt from one onto the next.
 
     A new chunk goes on from the position, velocity and acceleration that were wanted last, and meets its own curve
-    at the first of its points that is at least a step ahead: what the old and the new chunk disagree about is spread
-    over that time. From there on every point is passed exactly.
+    at the first of its points that is at least two steps ahead, or one from a hold, where there is no other motion to
+    leave: what the old and the new chunk disagree about is spread over that time. From there on every point is passed
+    exactly.
 
     `latch_grippers` passes the gripper slots through a GripperLatch: right for a policy, wrong for teleoperation.
     `joining` says what remains of the chunks before.
@@ -68,6 +71,7 @@ class ChunkPlayer:
             start = np.asarray(positions, dtype=np.float64)
             self._last = np.stack([start, np.zeros_like(start), np.zeros_like(start)])
         self._last_ns: int | None = None
+        self._playing = False  # whether something was wanted last
         self._starts_anew = False
         self._fed_point = -1  # the last point whose gripper command the latches have seen
         self._latch_due_ns: int | None = None
@@ -99,6 +103,7 @@ class ChunkPlayer:
         if chunk is None or t_ns > chunk.end_ns:
             if self._last is not None:
                 self._last[_VELOCITY:] = 0.0  # nothing is wanted: the robot is held where it is
+            self._playing = False
             return None
         if self._starts_anew:
             self._join(chunk, before_ns, t_ns)
@@ -107,7 +112,7 @@ class ChunkPlayer:
         if self._latches:
             self._latch(chunk, t_ns, motion[_POSITION])
             motion[_VELOCITY:, list(self._latches)] = 0.0
-        self._last = motion
+        self._last, self._playing = motion, True
         return Wanted(motion[_POSITION].copy(), motion[_VELOCITY].copy())
 
     def _join(self, chunk: Chunk, before_ns: int | None, t_ns: int) -> None:
@@ -119,7 +124,8 @@ class ChunkPlayer:
         recent = before_ns is not None and t_ns - before_ns <= chunk.step_ns
         start_ns = before_ns if recent and before_ns is not None else t_ns
         last = len(chunk.positions) - 1
-        reached = min(_point_after(chunk, start_ns + chunk.step_ns), last)
+        steps = _STEPS_FROM_MOTION if self._playing and recent else _STEPS_FROM_HOLD
+        reached = min(_point_after(chunk, start_ns + steps * chunk.step_ns), last)
         # A chunk that ends at once is not worth a jump.
         duration_s = max(_due_ns(chunk, reached) - start_ns, chunk.step_ns // 2) / _NS
         if self._first == last:

@@ -60,11 +60,11 @@ def test_a_new_chunk_starts_from_the_last_command_and_joins_its_own_points():
     it = player()
     it.accept(chunk([0, 0, 0, 0, 0]))
     played(it, range(0, 201, 20))
-    it.accept(chunk([9, 9, 1, 1, 1], stamp_ns=0))  # late by two points; the third is next
-    joint = played(it, range(220, 401, 20))[:, 0]
+    it.accept(chunk([9, 9, 1, 1, 1], stamp_ns=0))  # late by two points; it has two steps to join
+    joint = played(it, range(220, 501, 20))[:, 0]
     assert np.all(np.diff(joint) >= -1e-9)
-    assert joint[2] == pytest.approx(0.68, abs=0.01)  # the way of least jerk, from 0 at 200 ms to 1 at 300 ms
-    assert joint[4:] == pytest.approx([1, 1, 1, 1, 1, 1])
+    assert joint[4] == pytest.approx(0.5)  # the way of least jerk, from 0 at 200 ms to 1 at 400 ms
+    assert joint[9:] == pytest.approx([1, 1, 1, 1, 1, 1])
 
 
 def test_a_disagreement_is_spread_over_at_least_half_a_step():
