@@ -52,7 +52,9 @@ def main() -> None:
     parser.add_argument("--task", default="reaching")
     parser.add_argument("--trials", type=int, default=None, help="default: 10, or 18 in the simulator")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
-    parser.add_argument("--replan-s", type=float, help="in the simulator; default: the checkpoint's execute_steps / fps")
+    parser.add_argument(
+        "--replan-s", type=float, help="in the simulator; default: the checkpoint's execute_steps / fps"
+    )
     arguments = parser.parse_args()
     console = Console(highlight=False, width=max(Console().width, 150))
     if arguments.checkpoint:
@@ -65,7 +67,10 @@ def main() -> None:
         show(console, f"{arguments.task}, {Path(arguments.checkpoint).name}, 105 to 195 ms", rows)
         return
     for title, latencies in LATENCIES.items():
-        strategies = {"straight lines": ("replace", "linear"), **{name: STRATEGIES[name] for name in arguments.strategies}}
+        strategies = {
+            "straight lines": ("replace", "linear"),
+            **{name: STRATEGIES[name] for name in arguments.strategies},
+        }
         rows = {
             name: [two_ways.trial(seed, latencies, *joins) for seed in range(arguments.trials or 10)]
             for name, joins in strategies.items()

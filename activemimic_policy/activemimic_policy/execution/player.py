@@ -172,4 +172,3 @@ def _due_ns(chunk: Chunk, point: int) -> int:
 def _point_after(chunk: Chunk, t_ns: int) -> int:
     """The first point that is due later than t_ns, or at it; it may be past the chunk's end."""
     return max(0, -((chunk.stamp_ns - t_ns) // chunk.step_ns) - 1)
-
