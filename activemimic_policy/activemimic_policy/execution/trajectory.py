@@ -95,8 +95,7 @@ def _bends_of(count: int) -> Array:
     system = 4 * np.eye(inner) + np.eye(inner, k=1) + np.eye(inner, k=-1)
     system[0, 0] += 1  # an end's acceleration is that of the point beside it
     system[-1, -1] += 1
-    inverse: Array = 6 * np.linalg.inv(system)
-    return inverse
+    return np.asarray(6 * np.linalg.inv(system), dtype=np.float64)
 
 
 def _line(point: Array, slope: Array | None) -> Array:

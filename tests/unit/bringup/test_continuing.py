@@ -116,7 +116,7 @@ def test_a_chunk_that_was_rejected_is_not_gone_on_from() -> None:
 
 
 def test_a_chunk_that_the_robot_does_not_execute_is_not_gone_on_from() -> None:
-    """The neck may be 0.1 rad off, which is 0.1 s at its full speed, and all slots 0.3 s late; grippers may do as they like."""
+    """Slots may be 0.3 s late, and off by what is 0.1 s at their full speed; grippers may do as they like."""
     it = warm(continuation(), 60)
     now_ns = T0 + 1000 * MS
     for state, goes_on in (

@@ -58,7 +58,7 @@ def test_a_lost_chunk_does_not_arrive_and_its_sender_does_not_know() -> None:
 
 def test_latencies_are_replayed_in_order_from_a_place_that_the_seed_draws() -> None:
     recorded = [10.0 * k for k in range(1, 31)]
-    orders = {seed: [Latencies(recorded).replay(seed).draw() for _ in range(1)][0] for seed in range(20)}
+    orders = {seed: Latencies(recorded).replay(seed).draw() for seed in range(20)}
     assert len(set(orders.values())) > 5
     replay = Latencies(recorded).replay(3)
     drawn = [replay.draw()[0] // (10 * MS) for _ in range(60)]

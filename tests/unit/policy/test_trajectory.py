@@ -1,4 +1,4 @@
-"""Chunks become one motion: continuous in position, velocity and acceleration, through every point, without swinging."""
+"""Chunks become one motion, continuous in position, velocity and acceleration, through every point."""
 
 from __future__ import annotations
 
