@@ -15,8 +15,7 @@ from activemimic_policy.execution.trajectory import Blend, Spline
 
 _NS = 1e9
 _POSITION, _VELOCITY = 0, 1
-# Measured (docs/explanation/joining-chunks.md): one step has three times the jerk, three gain little and lag.
-_STEPS_FROM_MOTION, _STEPS_FROM_HOLD = 2, 1
+_JOINING_STEPS = 2  # measured: one step has three times the jerk, three gain little (docs: joining-chunks.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +30,9 @@ class ChunkPlayer:
     """A spline through each chunk's points, and a motion without a jump, kink or jolt from one onto the next.
 
     A new chunk goes on from the position, velocity and acceleration that were wanted last, and meets its own curve
-    at the first of its points that is at least two steps ahead, or one from a hold, where there is no other motion to
-    leave: what the old and the new chunk disagree about is spread over that time. From there on every point is passed
-    exactly.
+    at the first of its points that is at least two steps ahead: what the old and the new chunk disagree about is
+    spread over that time. From there on every point is passed exactly. A chunk that answers the present, while
+    nothing else is played, is met at its very first point.
 
     `latch_grippers` passes the gripper slots through a GripperLatch: right for a policy, wrong for teleoperation.
     `joining` says what remains of the chunks before.
@@ -124,7 +123,7 @@ class ChunkPlayer:
         recent = before_ns is not None and t_ns - before_ns <= chunk.step_ns
         start_ns = before_ns if recent and before_ns is not None else t_ns
         last = len(chunk.positions) - 1
-        steps = _STEPS_FROM_MOTION if self._playing and recent else _STEPS_FROM_HOLD
+        steps = 1 if not self._playing and start_ns <= chunk.stamp_ns else _JOINING_STEPS
         reached = min(_point_after(chunk, start_ns + steps * chunk.step_ns), last)
         # A chunk that ends at once is not worth a jump.
         duration_s = max(_due_ns(chunk, reached) - start_ns, chunk.step_ns // 2) / _NS
