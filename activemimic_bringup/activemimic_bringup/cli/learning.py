@@ -48,7 +48,9 @@ def evaluate(
     time_limit_s: Annotated[float | None, typer.Option(min=0.1, help="Longest trial; default: the task's own.")] = None,
     video: Annotated[bool, typer.Option(help="Keep a video of every trial.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes, in lock-step.")] = 2,
-    latency_ms: Annotated[float, typer.Option(min=0.0, help="How late a checkpoint's chunks come, in lock-step.")] = 0.0,
+    latency_ms: Annotated[
+        float, typer.Option(min=0.0, help="How late a checkpoint's chunks come, in lock-step.")
+    ] = 0.0,
     join: Annotated[
         str, typer.Option(help="How they go on from one another, in lock-step: replace, rtc_trained or rtc_guided.")
     ] = "replace",
