@@ -74,7 +74,7 @@ POLICY = (
     ),
     Parameter(
         "join",
-        "auto",
+        "replace",
         "How a chunk goes on from the one in flight; auto: rtc_trained if the policy was trained for it, else replace.",
         choices=("auto", "replace", "rtc_trained", "rtc_guided"),
     ),
