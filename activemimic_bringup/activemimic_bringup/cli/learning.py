@@ -48,6 +48,12 @@ def evaluate(
     time_limit_s: Annotated[float | None, typer.Option(min=0.1, help="Longest trial; default: the task's own.")] = None,
     video: Annotated[bool, typer.Option(help="Keep a video of every trial.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes, in lock-step.")] = 2,
+    latency_ms: Annotated[
+        float, typer.Option(min=0.0, help="How late a checkpoint's chunks come, in lock-step.")
+    ] = 0.0,
+    join: Annotated[
+        str, typer.Option(help="How they go on from one another, in lock-step: replace, rtc_trained or rtc_guided.")
+    ] = "replace",
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="In real time, through the nodes, instead of in lock-step.")
     ] = False,
@@ -58,10 +64,13 @@ def evaluate(
     """
     folder = out or Path("out/evaluation") / f"{task}_{Path(policy).name}"
     if through_ros:
+        if latency_ms or join != "replace":
+            raise UsageProblem("--latency-ms and --join are for lock-step; through ROS delays are real")
         _evaluate_through_ros(task, policy, trials, variation or [], plan, folder, contract, time_limit_s, video)
     else:
+        late = (latency_ms, join)
         _evaluate_in_lockstep(
-            task, policy, trials, tuple(variation or ()), plan, folder, contract, time_limit_s, video, workers
+            task, policy, trials, tuple(variation or ()), plan, folder, contract, time_limit_s, video, workers, *late
         )
 
 
@@ -104,6 +113,8 @@ def _evaluate_in_lockstep(
     time_limit_s: float | None,
     video: bool,
     workers: int,
+    latency_ms: float,
+    join: str,
 ) -> None:
     from activemimic_sim.tasks import make_task
     from rich.console import Console
@@ -134,7 +145,8 @@ def _evaluate_in_lockstep(
             outcome = "success" if trial.success else trial.failure
             bar.console.print(f"trial {trial.number}: {outcome} after {trial.time_s:.1f} s ({trial.stage})")
 
-        done = run(LockstepPlan(chosen, policy, contract, variations, time_limit_s, video), out, workers, progress)
+        tried = LockstepPlan(chosen, policy, contract, variations, time_limit_s, video, latency_ms, join)
+        done = run(tried, out, workers, progress)
         bar.update(shown, completed=len(done))
     page = write_report(out)
     console.print(f"{success_text(sum(trial.success for trial in done), len(done))}; {page}")

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 from activemimic_description.robot import Robot
 from activemimic_policy.execution.chunk import Chunk
-from activemimic_policy.execution.player import ChunkPlayer
+from activemimic_policy.execution.joining import make_joining
+from activemimic_policy.execution.player import ChunkPlayer, Wanted
 
 from activemimic_bringup.control.chunk_fields import NS, ChunkFields, ChunkRejectedError, check_fields, fields_of
 from activemimic_bringup.control.collision import CollisionGuard, Workspace
@@ -48,6 +49,7 @@ class ControllerConfig:
     motion_scale: float = 1.0  # of velocity, acceleration and jerk
     deadman_s: float = 0.0  # a deadman's switch has to be pressed at least so often; 0: there is none
     latch_policy_grippers: bool = True
+    join: str = "replace"  # how the policy's chunks are joined: a name of `execution.joining.JOININGS`
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Controller:
         self.reason = "nothing is commanded until it is armed"
         self._slot_names = tuple(slot.name for slot in robot.slots)
         grippers = [slot.name for slot in robot.slots if slot.is_gripper]
-        self._policy = ChunkPlayer(self._slot_names, grippers, config.latch_policy_grippers)
+        joining = make_joining(config.join)
+        self._policy = ChunkPlayer(self._slot_names, grippers, config.latch_policy_grippers, joining)
         self._teleop = ChunkPlayer(self._slot_names, grippers, latch_grippers=False)
         self._lower, self._upper = robot.lower, robot.upper
         self._limiter = MotionLimiter(MotionLimits.of(robot, config.motion_scale), config.period_s)
@@ -237,12 +240,13 @@ class Controller:
                 self.reason = f"waits for a chunk since {(now_ns - self._end_ns) / NS:.1f} s"
         return self._limiter.brake(), ""
 
-    def _towards(self, wanted: np.ndarray) -> Setpoint:
+    def _towards(self, wanted: Wanted) -> Setpoint:
         before = self._limiter.setpoint
-        within = np.clip(wanted, self._lower, self._upper)
-        self._note("limited_position", np.abs(within - wanted) > _ROUNDING, wanted, within, "outside its limits")
+        within = np.clip(wanted.position, self._lower, self._upper)
+        beyond = np.abs(within - wanted.position) > _ROUNDING
+        self._note("limited_position", beyond, wanted.position, within, "outside its limits")
         try:
-            setpoint = self._limiter.step(within)
+            setpoint = self._limiter.step(within, np.where(beyond, 0.0, wanted.velocity))
         except MotionLimiterError as error:
             self._fail(Fault("limiter", str(error)))
             return self._limiter.setpoint

@@ -13,10 +13,12 @@ import numpy as np
 from activemimic_description.codec import CodecError
 from activemimic_description.contract import Contract
 from activemimic_description.observation import Observation, ObservationBuffer, ObservationNotReady
+from activemimic_description.robot import load_robot
 from activemimic_policy.execution.chunk import Chunk
 from activemimic_policy.inference import PolicyInputError
 
 from activemimic_bringup.control.chunk_fields import NS
+from activemimic_bringup.control.continuing import Continuation
 
 WINDOW = 200  # inferences that percentiles are taken over
 
@@ -26,7 +28,15 @@ class Infers(Protocol):
 
     @property
     def spec(self) -> Any: ...
-    def infer(self, images: Mapping[str, np.ndarray], state: np.ndarray, instruction: str) -> np.ndarray: ...
+    def infer(
+        self,
+        images: Mapping[str, np.ndarray],
+        state: np.ndarray,
+        instruction: str,
+        noise: np.ndarray | None = None,
+        in_flight: Any = None,
+        guided: bool = False,
+    ) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -42,10 +52,15 @@ class Replanner:
     """Keeps the newest messages and infers from them. `add` and `infer` may run in different threads.
 
     `refusals` counts the times nothing was inferred, `refusal` says why it was the last time ("" if it was).
+    `inference_ms` leaves out the first inference after the start and after a restart, which is slower than the rest.
+    `continuation` knows what a chunk goes on from; `join` is one of `continuing.JOINS`.
+
+    Raises JoinError if the policy cannot join so.
     """
 
-    def __init__(self, policy: Infers, contract: Contract, max_observation_age_s: float) -> None:
+    def __init__(self, policy: Infers, contract: Contract, max_observation_age_s: float, join: str = "auto") -> None:
         self.policy = policy
+        self.continuation = Continuation(policy.spec, load_robot(contract.robot).velocity, join)
         self.chunks = 0
         self.refusals = 0
         self.refusal = ""
@@ -55,6 +70,7 @@ class Replanner:
         self._max_age_s = max_observation_age_s
         self._step_ns = policy.spec.step_ns
         self._newer_than_ns = 0
+        self._cold = True  # the next inference is the first after the start or a restart
         self._lock = threading.Lock()
 
     @property
@@ -68,9 +84,17 @@ class Replanner:
             self._buffer.add(topic, message, received_ns)
 
     def restart(self, now_ns: int) -> None:
-        """Infer only from observations newer than `now_ns`."""
+        """Infer only from observations newer than `now_ns`, and go on from no chunk before."""
         with self._lock:
             self._newer_than_ns = now_ns
+            self._cold = True
+            self.continuation.restart()
+
+    def sent(self, chunk: Chunk, now_ns: int) -> None:
+        """`chunk` was handed over at `now_ns`: from its observation's stamp to here is the delay."""
+        with self._lock:
+            if chunk.stamp_ns >= self._newer_than_ns:  # else a restart has come between
+                self.continuation.sent(chunk, now_ns)
 
     def infer(self, instruction: str, now_ns: int) -> Inference | None:
         """A chunk for the newest observation that all sources have reached.
@@ -82,7 +106,16 @@ class Replanner:
             if observation is None:
                 return None
             started = time.perf_counter()
-            positions = self.policy.infer(observation.images, observation.state, instruction)
+            with self._lock:
+                in_flight = self.continuation.in_flight(observation.stamp_ns, observation.state)
+                cold, self._cold = self._cold, False
+            positions = self.policy.infer(
+                observation.images,
+                observation.state,
+                instruction,
+                in_flight=in_flight,
+                guided=in_flight is not None and self.continuation.guided,
+            )
         except (ObservationNotReady, CodecError, PolicyInputError) as error:
             self.refusals += 1
             self.refusal = str(error)
@@ -91,7 +124,8 @@ class Replanner:
         age_ms = (now_ns - observation.stamp_ns + max(observation.ages_ns.values())) / 1e6
         self.refusal = ""
         self.chunks += 1
-        self.inference_ms.append(inference_ms)
+        if not cold:
+            self.inference_ms.append(inference_ms)
         self.observation_age_ms = age_ms
         self._newer_than_ns = max(self._newer_than_ns, observation.stamp_ns)
         return Inference(Chunk(observation.stamp_ns, self._step_ns, positions), inference_ms, age_ms)

@@ -15,6 +15,7 @@ from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import make_task
 from activemimic_training.dataset.video import VideoWriter
 
+from activemimic_bringup.evaluation.latency import Latencies
 from activemimic_bringup.evaluation.movers import Mover, check_policy_name, make_mover, weights_digest
 from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
 from activemimic_bringup.evaluation.results import Protocol, Trial, load_trials, media_of, save_trials
@@ -32,6 +33,8 @@ class LockstepPlan:
     Attributes:
         policy: "expert", "hold", "random", "replay:EPISODE" or a checkpoint's folder.
         video: keep a video of every trial.
+        latency_ms: how late a checkpoint's chunks come.
+        join: how a checkpoint's chunks go on from one another, one of `control.continuing.JOINS`.
     """
 
     trials: TrialPlan
@@ -40,6 +43,8 @@ class LockstepPlan:
     variations: tuple[str, ...] = ()
     time_limit_s: float | None = None  # the task's own if None
     video: bool = True
+    latency_ms: float = 0.0
+    join: str = "replace"
 
     def protocol(self) -> Protocol:
         """As it is kept in the results."""
@@ -52,6 +57,8 @@ class LockstepPlan:
             contract=self.contract,
             weights=weights_digest(self.policy),
             variations=list(self.variations),
+            latency_ms=self.latency_ms,
+            join=self.join,
         )
 
 
@@ -70,6 +77,7 @@ def evaluate(
         SceneError, PolicyNameError: there is no such task, variation, cell or policy.
         ResultsError: the file holds trials of another protocol or plan.
         PolicyMismatchError: the checkpoint was trained for another robot interface.
+        JoinError: the checkpoint cannot join so.
     """
     check_policy_name(plan.policy)
     Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.trials.task), plan.variations)
@@ -90,7 +98,8 @@ def _run_batch(plan: LockstepPlan, time_limit_s: float, out: Path, trials: list[
     robot = LockstepRobot(simulation, round(contract.rate_hz))
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
-        mover = make_mover(plan.policy, robot, cameras, contract)
+        latencies = Latencies([plan.latency_ms]) if plan.latency_ms else None
+        mover = make_mover(plan.policy, robot, cameras, contract, latencies, plan.join)
         for planned in trials:
             with _Watch(robot, cameras, out / media_of(planned.number), plan.video) as watch:
                 trial = _run_one(robot, mover, watch, planned, time_limit_s)
@@ -103,8 +112,8 @@ def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: Planned
     every = max(1, round(robot.rate_hz / WATCH_HZ))
     stage_times_s: dict[str, float] = {}
     while True:
-        if robot.index % mover.period_ticks == 0:
-            robot.play(mover.chunk(), mover.source)
+        if (chunk := mover.chunk_due()) is not None:
+            robot.play(chunk, mover.source)
         if robot.index % every == 0:
             watch.look(next(reversed(stage_times_s), "start"))
         time_s = robot.simulation.time_s

@@ -18,7 +18,9 @@ from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import CameraRenderer
 
+from activemimic_bringup.control.continuing import Continuation
 from activemimic_bringup.control.controller import Source
+from activemimic_bringup.evaluation.latency import LateChunks, Latencies
 from activemimic_bringup.evaluation.recording import RecordedTrial
 from activemimic_bringup.lockstep import LockstepRobot
 
@@ -34,7 +36,7 @@ class PolicyNameError(ValueError):
 
 
 class Mover(ABC):
-    """Who moves the robot: asked for a chunk every `period_ticks` control periods."""
+    """Who moves the robot: asked in every control period for the chunk that is due; `period_ticks` lie between two."""
 
     source: Source = "policy"
     period_ticks: int
@@ -49,6 +51,10 @@ class Mover(ABC):
     @abstractmethod
     def chunk(self) -> Chunk:
         """What shall happen from now on."""
+
+    def chunk_due(self) -> Chunk | None:
+        """What is to be handed to the controller in this control period, if anything."""
+        return self.chunk() if self.robot.index % self.period_ticks == 0 else None
 
 
 def check_policy_name(policy: str) -> None:
@@ -74,18 +80,26 @@ def weights_digest(policy: str) -> str:
     return digest.hexdigest()[:12] if files else ""
 
 
-def make_mover(policy: str, robot: LockstepRobot, cameras: CameraRenderer, contract: Contract) -> Mover:
-    """The mover of a name that `check_policy_name` passed.
+def make_mover(
+    policy: str,
+    robot: LockstepRobot,
+    cameras: CameraRenderer,
+    contract: Contract,
+    latencies: Latencies | None = None,
+    join: str = "replace",
+) -> Mover:
+    """The mover of a name that `check_policy_name` passed. `latencies` and `join` are a checkpoint's alone.
 
     Raises:
         PolicyMismatchError: the checkpoint was trained for another robot interface.
         BagError: the episode to replay is damaged.
+        JoinError: the policy cannot join so.
     """
     if policy in _BY_NAME:
         return _BY_NAME[policy](robot)
     if policy.startswith(_REPLAY):
         return Replay(robot, policy.removeprefix(_REPLAY))
-    return CheckpointPolicy(robot, cameras, contract, policy)
+    return CheckpointPolicy(robot, cameras, contract, policy, latencies, join)
 
 
 class ExpertPolicy(Mover):
@@ -145,9 +159,21 @@ class Replay(Mover):
 
 
 class CheckpointPolicy(Mover):
-    """A trained policy, fed as on the robot: through the cameras' encoding and its own transforms."""
+    """A trained policy, fed as on the robot: through the cameras' encoding and its own transforms.
 
-    def __init__(self, robot: LockstepRobot, cameras: CameraRenderer, contract: Contract, checkpoint: str) -> None:
+    With `latencies` it is as late as on the robot, too: `chunk_due` hands over what `chunk` inferred, when its time
+    has come, and asks for the next one as the policy node does. `join` is one of `control.continuing.JOINS`.
+    """
+
+    def __init__(
+        self,
+        robot: LockstepRobot,
+        cameras: CameraRenderer,
+        contract: Contract,
+        checkpoint: str,
+        latencies: Latencies | None = None,
+        join: str = "replace",
+    ) -> None:
         from activemimic_bringup.checked_policy import load_checked_policy  # seconds of torch
 
         super().__init__(robot)
@@ -157,10 +183,15 @@ class CheckpointPolicy(Mover):
         self._step_ns = spec.step_ns
         self._noise_shape = (spec.horizon, len(spec.slots))
         self._messages = BagMessages()
+        self._latencies = latencies
+        self._velocity, self._join = robot.simulation.robot.velocity, join
         self.period_ticks = round(robot.rate_hz * spec.execute_steps / spec.fps)
+        self.reset(0)
 
     def reset(self, seed: int) -> None:
         self._random = np.random.default_rng([seed, 13])
+        self.continuation = Continuation(self._policy.spec, self._velocity, self._join)
+        self._late = None if self._latencies is None else LateChunks(self._latencies.replay(seed))
 
     def chunk(self) -> Chunk:
         stamp_ns = self.robot.stamp_ns
@@ -170,8 +201,20 @@ class CheckpointPolicy(Mover):
             images[name] = decode_image(camera, encode_image(camera, rendered, stamp_ns, self._messages))
         simulation = self.robot.simulation
         noise = self._random.standard_normal(self._noise_shape)
-        positions = self._policy.infer(images, simulation.measured(), simulation.instruction, noise)
+        state = simulation.measured()
+        in_flight = self.continuation.in_flight(stamp_ns, state)
+        guided = in_flight is not None and self.continuation.guided
+        positions = self._policy.infer(images, state, simulation.instruction, noise, in_flight, guided)
         return Chunk(stamp_ns, self._step_ns, positions)
+
+    def chunk_due(self) -> Chunk | None:
+        if self._late is not None:
+            period_ns = self.period_ticks * _NS // self.robot.rate_hz
+            return self._late.due(self.robot.stamp_ns, period_ns, self.chunk, self.continuation.sent)
+        chunk = super().chunk_due()
+        if chunk is not None:
+            self.continuation.sent(chunk, self.robot.stamp_ns)
+        return chunk
 
 
 _BY_NAME: dict[str, type[Mover]] = {"expert": ExpertPolicy, "hold": HoldStill, "random": RandomMotion}

@@ -23,6 +23,8 @@ class Protocol:
         policy: a checkpoint's folder, or the name of what moves the robot instead.
         weights: digest of the checkpoint's weights, so that a new checkpoint of the same name is not mixed with it.
         plan: name of the trial plan.
+        latency_ms: how late a checkpoint's chunks came in lock-step, and
+        join: how they went on from one another there.
     """
 
     mode: Literal["lockstep", "ros"]
@@ -33,6 +35,8 @@ class Protocol:
     contract: str = "g1_sim"
     weights: str = ""
     variations: list[str] = field(default_factory=list)
+    latency_ms: float = 0.0
+    join: str = "replace"
 
 
 @dataclass(frozen=True)

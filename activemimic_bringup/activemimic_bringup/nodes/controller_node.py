@@ -52,6 +52,7 @@ class ControllerNode(Node):
             motion_scale=values["motion_scale"],
             deadman_s=values["deadman_s"],
             latch_policy_grippers=values["latch_policy_grippers"],
+            join=values["join"],
         )
         robot = load_robot(self._contract.robot)
         self._slots = [slot.name for slot in robot.slots]

@@ -51,6 +51,12 @@ CONTROLLER = (
         "deadman_s", 0.0, "A deadman's switch has to be pressed at least so often, in s; 0: there is none.", 0.0, 5.0
     ),
     Parameter("latch_policy_grippers", True, "Keep a gripper closed until the policy opens it for several steps."),
+    Parameter(
+        "join",
+        "replace",
+        "What remains of earlier policy chunks: nothing, or a mean with ACT's or with falling weights.",
+        choices=("replace", "temporal_ensemble", "temporal_smoothing"),
+    ),
     Parameter("start_running", False, "Arm and run as soon as the robot is there, without calls of ~/arm and ~/run."),
 )
 
@@ -84,6 +90,12 @@ POLICY = (
         "Time from one inference to the next, in s; 0: execute_steps / fps of the checkpoint.",
         0.0,
         10.0,
+    ),
+    Parameter(
+        "join",
+        "replace",
+        "How a chunk goes on from the one in flight; auto: rtc_trained if the policy was trained for it, else replace.",
+        choices=("auto", "replace", "rtc_trained", "rtc_guided"),
     ),
     Parameter("max_observation_age_s", 0.5, "An observation older than this is not inferred from, in s.", 0.02, 10.0),
     Parameter("start_enabled", True, "Infer at once, without a call of ~/enable."),

@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from activemimic_bringup.checked_policy import load_checked_policy
 from activemimic_bringup.control.chunk_fields import write_trajectory
+from activemimic_bringup.control.continuing import JoinError
 from activemimic_bringup.nodes.node import (
     OK,
     WARN,
@@ -61,7 +62,12 @@ class PolicyNode(Node):
         self._spec = policy.spec
         self._instruction = self._checked_instruction(values["instruction"])
         self._period_s = values["replan_period_s"] or self._spec.execute_steps / self._spec.fps
-        self._replanner = Replanner(policy, self._contract, values["max_observation_age_s"])
+        try:
+            self._replanner = Replanner(policy, self._contract, values["max_observation_age_s"], values["join"])
+        except JoinError as error:
+            raise ConfigurationError(f"parameter {error}") from None
+        if self._replanner.continuation.guided and values["runtime"] != "eager":
+            raise ConfigurationError("parameter join: rtc_guided takes gradients and needs runtime:=eager")
         warm_ms = policy.warm_up()
         self.exit_code = 0
         self.finished = False
@@ -126,6 +132,7 @@ class PolicyNode(Node):
                 self.get_logger().warning(f"nothing is published: {why}", throttle_duration_sec=5.0)
             return None
         self._chunks.publish(write_trajectory(inference.chunk, self._contract.slots, self._messages))
+        self._replanner.sent(inference.chunk, self._now_ns())
         self._inferences.publish(_inference_status(inference))
         if was_refused:
             self.get_logger().info("all cameras and joint states are there: chunks are published")
@@ -171,6 +178,9 @@ class PolicyNode(Node):
             "refusals": replanner.refusals,
             "refusal": replanner.refusal,
             "instruction": self._instruction,
+            "join": replanner.continuation.join,
+            "delay_steps": replanner.continuation.delay_steps,
+            **{f"join_{kind}": count for kind, count in replanner.continuation.counters.items()},
         }
         if not self._enabled:
             self._diagnostics.publish(OK, "disabled", values)

@@ -1,32 +1,55 @@
-"""Plays chunks on the controller's clock: the newest accepted chunk says what to command now."""
+"""Plays chunks on the controller's clock: what is accepted says what to command now, and how fast to move."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from activemimic_policy.execution.chunk import Chunk
 from activemimic_policy.execution.gripper_latch import CLOSE_AT, GripperLatch
+from activemimic_policy.execution.joining import Joining, Replace
+from activemimic_policy.execution.trajectory import Blend, Spline
 
-Slots = npt.NDArray[np.float64]
+_NS = 1e9
+_POSITION, _VELOCITY = 0, 1
+_JOINING_STEPS = 2  # measured: one step has three times the jerk, three gain little (docs: joining-chunks.md)
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Where every slot should be now and how fast it should move: (S,) each, in slot units, and per second."""
+
+    position: npt.NDArray[np.float64]
+    velocity: npt.NDArray[np.float64]
 
 
 class ChunkPlayer:
-    """Linear interpolation between a chunk's points, without a jump when a chunk replaces another.
+    """A spline through each chunk's points, and a motion without a jump, kink or jolt from one onto the next.
 
-    A new chunk starts from where the robot was last told to be and meets its own points at the first one that is
-    at least half a step ahead: what the old and the new chunk disagree about is spread over that time.
+    A new chunk goes on from the position, velocity and acceleration that were wanted last, and meets its own curve
+    at the first of its points that is at least two steps ahead: what the old and the new chunk disagree about is
+    spread over that time. From there on every point is passed exactly. A chunk that answers the present, while
+    nothing else is played, is met at its very first point.
 
     `latch_grippers` passes the gripper slots through a GripperLatch: right for a policy, wrong for teleoperation.
+    `joining` says what remains of the chunks before.
     """
 
-    def __init__(self, slots: Sequence[str], gripper_slots: Sequence[str] = (), latch_grippers: bool = True) -> None:
+    def __init__(
+        self,
+        slots: Sequence[str],
+        gripper_slots: Sequence[str] = (),
+        latch_grippers: bool = True,
+        joining: Joining | None = None,
+    ) -> None:
         self._slots = tuple(slots)
         self._latches: dict[int, GripperLatch] = {}
         if latch_grippers:
             self._latches = {self._slots.index(name): GripperLatch() for name in gripper_slots}
+        self._joining = joining or Replace()
         self.reset()
 
     @property
@@ -35,66 +58,95 @@ class ChunkPlayer:
         return self._chunk
 
     def reset(self, positions: npt.ArrayLike | None = None) -> None:
-        """Forgets every chunk; the next one starts from `positions` (S,), such as the measured pose, if given."""
+        """Forgets every chunk; the next one starts at rest from `positions` (S,), as the measured pose, if given."""
+        self._joining.reset()
         self._chunk: Chunk | None = None
-        self._last = None if positions is None else np.asarray(positions, dtype=np.float64).copy()
+        self._spline: Spline | None = None
+        self._first = 0  # the chunk's point that the spline begins with
+        self._blend: Blend | None = None
+        self._blend_ns = 0  # when the blend began
+        self._last: npt.NDArray[np.float64] | None = None  # (3, S): the motion wanted last
+        if positions is not None:
+            start = np.asarray(positions, dtype=np.float64)
+            self._last = np.stack([start, np.zeros_like(start), np.zeros_like(start)])
         self._last_ns: int | None = None
-        self._start: tuple[int, Slots] | None = None  # where the running chunk began, time and positions
+        self._playing = False  # whether something was wanted last
         self._starts_anew = False
         self._fed_point = -1  # the last point whose gripper command the latches have seen
         self._latch_due_ns: int | None = None
         for slot, latch in self._latches.items():
-            latch.reset(closed=self._last is not None and self._last[slot] >= CLOSE_AT)
+            latch.reset(closed=self._last is not None and self._last[_POSITION, slot] >= CLOSE_AT)
 
     def accept(self, chunk: Chunk) -> None:
-        """Replaces the running chunk. Raises ChunkError when `chunk` is unsound, and keeps the running one."""
+        """Goes on with `chunk`. Raises ChunkError when it is unsound, and keeps the running one."""
         chunk.validate(self._slots)
-        self._chunk, self._starts_anew, self._fed_point = chunk, True, -1
+        joined = self._joining.join(chunk)
+        if joined is not chunk and self._latches:
+            # The mean of open and closed is neither: a gripper does what the newest chunk says.
+            positions = joined.positions.copy()
+            positions[:, list(self._latches)] = chunk.positions[:, list(self._latches)]
+            joined = replace(joined, positions=positions)
+        self._chunk, self._starts_anew, self._fed_point = joined, True, -1
+        # Points whose time has passed bend the curve no more: the old chunk was executed in their place.
+        passed = 0 if self._last_ns is None else _point_after(joined, self._last_ns + 1)
+        self._first = min(passed, len(joined.positions) - 1)
+        self._spline = Spline(joined.positions[self._first :], joined.step_ns / _NS)
 
-    def sample(self, t_ns: int) -> Slots | None:
-        """What to command at t_ns, (S,); None before any chunk and after a chunk's last point.
+    def sample(self, t_ns: int) -> Wanted | None:
+        """What to command at t_ns; None before any chunk and after a chunk's last point.
 
         To be called at every control tick, with times that do not go back.
         """
         chunk, before_ns = self._chunk, self._last_ns
         self._last_ns = t_ns
         if chunk is None or t_ns > chunk.end_ns:
+            if self._last is not None:
+                self._last[_VELOCITY:] = 0.0  # nothing is wanted: the robot is held where it is
+            self._playing = False
             return None
         if self._starts_anew:
-            self._start = self._where_it_begins(chunk, before_ns, t_ns)
+            self._join(chunk, before_ns, t_ns)
             self._starts_anew = False
-        positions = self._interpolate(chunk, t_ns)
+        motion = self._motion(chunk, t_ns)
         if self._latches:
-            self._latch(chunk, t_ns, positions)
-        self._last = positions
-        return positions.copy()
+            self._latch(chunk, t_ns, motion[_POSITION])
+            motion[_VELOCITY:, list(self._latches)] = 0.0
+        self._last, self._playing = motion, True
+        return Wanted(motion[_POSITION].copy(), motion[_VELOCITY].copy())
 
-    def _where_it_begins(self, chunk: Chunk, before_ns: int | None, t_ns: int) -> tuple[int, Slots] | None:
+    def _join(self, chunk: Chunk, before_ns: int | None, t_ns: int) -> None:
+        """Lays the way from the motion wanted last onto the chunk's curve."""
+        self._blend = None
         if self._last is None:
-            return None
+            return
         # A former sample that is long past says where the robot is, but not since when.
         recent = before_ns is not None and t_ns - before_ns <= chunk.step_ns
-        return (before_ns if recent and before_ns is not None else t_ns), self._last
-
-    def _interpolate(self, chunk: Chunk, t_ns: int) -> Slots:
-        """Between the two points around t_ns; before the first reachable point, from where the chunk began."""
+        start_ns = before_ns if recent and before_ns is not None else t_ns
         last = len(chunk.positions) - 1
-        following = _point_after(chunk, t_ns)
-        if self._start is not None:
-            start_ns, start = self._start
-            reached = min(_point_after(chunk, start_ns + chunk.step_ns // 2), last)
-            if following <= reached:
-                return _between(start_ns, start, _due_ns(chunk, reached), chunk.positions[reached], t_ns)
-        if following == 0:
-            return chunk.positions[0].copy()
-        if following > last:
-            return chunk.positions[last].copy()
-        former = following - 1
-        return _between(
-            _due_ns(chunk, former), chunk.positions[former], _due_ns(chunk, following), chunk.positions[following], t_ns
-        )
+        steps = 1 if not self._playing and start_ns <= chunk.stamp_ns else _JOINING_STEPS
+        reached = min(_point_after(chunk, start_ns + steps * chunk.step_ns), last)
+        # A chunk that ends at once is not worth a jump.
+        duration_s = max(_due_ns(chunk, reached) - start_ns, chunk.step_ns // 2) / _NS
+        if self._first == last:
+            # One point says where to be and not how fast: as fast as it takes to get there.
+            slope = (chunk.positions[last] - self._last[_POSITION]) / duration_s
+            self._spline = Spline(chunk.positions[last:], chunk.step_ns / _NS, slope)
+        curve = self._curve(chunk, start_ns)
+        self._blend, self._blend_ns = Blend(self._last - curve, duration_s), start_ns
 
-    def _latch(self, chunk: Chunk, t_ns: int, positions: Slots) -> None:
+    def _motion(self, chunk: Chunk, t_ns: int) -> npt.NDArray[np.float64]:
+        """(3, S) at t_ns, grippers like any slot."""
+        if self._blend is None:  # from nowhere: it waits at its first point until that is due
+            return self._curve(chunk, max(t_ns, _due_ns(chunk, self._first)))
+        rest = self._blend.at((t_ns - self._blend_ns) / _NS)
+        curve = self._curve(chunk, t_ns)
+        return curve if rest is None else curve + rest
+
+    def _curve(self, chunk: Chunk, t_ns: int) -> npt.NDArray[np.float64]:
+        assert self._spline is not None
+        return self._spline.at((t_ns - _due_ns(chunk, self._first)) / _NS)
+
+    def _latch(self, chunk: Chunk, t_ns: int, positions: npt.NDArray[np.float64]) -> None:
         """Puts the latched grippers into `positions`; the latches count chunk steps, not control ticks."""
         heading = min(_point_after(chunk, t_ns), len(chunk.positions) - 1)
         unseen = chunk.positions[min(self._fed_point + 1, heading) if self._fed_point >= 0 else heading : heading + 1]
@@ -119,10 +171,3 @@ def _due_ns(chunk: Chunk, point: int) -> int:
 def _point_after(chunk: Chunk, t_ns: int) -> int:
     """The first point that is due later than t_ns, or at it; it may be past the chunk's end."""
     return max(0, -((chunk.stamp_ns - t_ns) // chunk.step_ns) - 1)
-
-
-def _between(t0_ns: int, start: Slots, t1_ns: int, end: Slots, t_ns: int) -> Slots:
-    if t1_ns <= t0_ns:
-        return end.copy()
-    share = min(max((t_ns - t0_ns) / (t1_ns - t0_ns), 0.0), 1.0)
-    return start + share * (end - start)

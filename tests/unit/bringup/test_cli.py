@@ -85,6 +85,7 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("eval --trials 500 --out {tmp}", 2, "error: plan reaching: expected at most 18 trials, asked for 500"),
         ("eval --variation fog --out {tmp}", 2, "error: there is no variation 'fog': expected flashing_light"),
         ("eval --policy hold --through-ros", 2, "error: policy 'hold' works in lock-step only"),
+        ("eval --latency-ms 100 --through-ros", 2, "error: --latency-ms and --join are for lock-step"),
         ("compare nowhere {tmp}", 1, "error: nowhere/results.json: there is no such results file"),
         ("sim demos --first-seed 1000000 --out {tmp}", 2, "error: seed 1000000: expected seeds below 1000000"),
     ],

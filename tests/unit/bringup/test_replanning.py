@@ -13,7 +13,7 @@ from activemimic_description.codec import encode_image, encode_slots
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
-from activemimic_policy.inference import PolicyInputError
+from activemimic_policy.inference import InFlight, PolicyInputError
 
 CONTRACT = load_contract("g1_sim")
 HOME = load_robot("g1").home
@@ -24,15 +24,29 @@ T0 = 10**15
 class FakePolicy:
     """Answers with the state it was given."""
 
-    spec = SimpleNamespace(step_ns=100 * MS)
-
-    def __init__(self) -> None:
+    def __init__(self, max_delay_steps: int = 0) -> None:
+        self.spec = SimpleNamespace(
+            step_ns=100 * MS,
+            slots=CONTRACT.slots,
+            gripper_slots=("left_gripper", "right_gripper"),
+            max_delay_steps=max_delay_steps,
+        )
         self.instructions: list[str] = []
+        self.in_flight: list[tuple[InFlight | None, bool]] = []
 
-    def infer(self, images: Mapping[str, np.ndarray], state: np.ndarray, instruction: str) -> np.ndarray:
+    def infer(
+        self,
+        images: Mapping[str, np.ndarray],
+        state: np.ndarray,
+        instruction: str,
+        noise: np.ndarray | None = None,
+        in_flight: InFlight | None = None,
+        guided: bool = False,
+    ) -> np.ndarray:
         if instruction == "":
             raise PolicyInputError("an instruction without words")
         self.instructions.append(instruction)
+        self.in_flight.append((in_flight, guided))
         assert set(images) == set(CONTRACT.cameras)
         return np.tile(state, (16, 1))
 
@@ -122,3 +136,60 @@ def test_a_damaged_image_is_a_refusal_and_not_the_end() -> None:
     feed(planner, T0 + MS, without="head")
     assert planner.infer("pick", T0 + 2 * MS) is None
     assert camera.topic in planner.refusal
+
+
+def infer_and_send(planner: Replanner, stamp_ns: int, delay_ms: int) -> None:
+    feed(planner, stamp_ns)
+    inference = planner.infer("pick", stamp_ns + MS)
+    assert inference is not None
+    planner.sent(inference.chunk, stamp_ns + delay_ms * MS)
+
+
+def test_the_policy_is_given_the_chunk_that_was_sent_before_and_none_after_a_restart() -> None:
+    policy = FakePolicy(max_delay_steps=4)
+    planner = Replanner(policy, CONTRACT, 0.5)
+    infer_and_send(planner, T0, 900)
+    infer_and_send(planner, T0 + 800 * MS, 130)
+    infer_and_send(planner, T0 + 1600 * MS, 130)
+    planner.restart(T0 + 2000 * MS)
+    infer_and_send(planner, T0 + 2400 * MS, 130)
+    first, second, third, fourth = policy.in_flight
+    assert first == (None, False)
+    assert second[0] is not None
+    assert third[0] is not None
+    assert third[0].targets.shape == (8, 20)
+    assert (second[0].delay, third[0].delay) == (4, 2)  # the first inference, a cold one, says nothing of the next
+    assert fourth == (None, False)
+
+
+def test_a_policy_is_guided_when_it_is_asked_to_be() -> None:
+    policy = FakePolicy()
+    planner = Replanner(policy, CONTRACT, 0.5, join="rtc_guided")
+    infer_and_send(planner, T0, 60)
+    infer_and_send(planner, T0 + 400 * MS, 60)
+    (first, guided_first), (second, guided) = policy.in_flight
+    assert (first, guided_first) == (None, False)
+    assert second is not None
+    assert guided
+
+
+def test_a_chunk_from_before_a_restart_that_is_sent_after_it_is_not_gone_on_from() -> None:
+    policy = FakePolicy(max_delay_steps=4)
+    planner = Replanner(policy, CONTRACT, 0.5)
+    feed(planner, T0)
+    inference = planner.infer("pick", T0 + MS)
+    assert inference is not None
+    planner.restart(T0 + 50 * MS)
+    planner.sent(inference.chunk, T0 + 60 * MS)
+    infer_and_send(planner, T0 + 400 * MS, 60)
+    assert policy.in_flight[-1] == (None, False)
+
+
+def test_the_first_inference_does_not_enter_the_statistics() -> None:
+    planner = replanner()
+    for k in range(3):
+        infer_and_send(planner, T0 + k * 100 * MS, 20)
+    assert (planner.chunks, len(planner.inference_ms)) == (3, 2)
+    planner.restart(T0 + 250 * MS)
+    infer_and_send(planner, T0 + 300 * MS, 20)
+    assert (planner.chunks, len(planner.inference_ms)) == (4, 2)

@@ -1,0 +1,133 @@
+"""What becomes of motion where chunks meet, by strategy.
+
+    python benchmarks/joining.py [--trials 10]                       # a policy whose answers are known: two_ways.py
+    python benchmarks/joining.py --checkpoint DIR [--trials 18]      # a trained policy in the simulator
+
+The player, the delays and the chunks in flight are those of the robot; latencies are replayed from lists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import two_ways
+from activemimic_bringup.control.controller import Controller
+from activemimic_bringup.evaluation.latency import Latencies
+from activemimic_bringup.evaluation.movers import CheckpointPolicy
+from activemimic_bringup.evaluation.plan import PlannedTrial, published_plan
+from activemimic_bringup.lockstep import LockstepRobot
+from activemimic_description.contract import load_contract
+from activemimic_description.robot import load_robot
+from activemimic_sim.simulation import Simulation
+from activemimic_sim.tasks import make_task
+from joined_run import Run, figures
+from rich.console import Console
+from rich.table import Table
+
+# Strategy -> what the policy does, what the player does.
+STRATEGIES = {
+    "replace": ("replace", "replace"),
+    "temporal_ensemble": ("replace", "temporal_ensemble"),
+    "temporal_smoothing": ("replace", "temporal_smoothing"),
+    "rtc_trained": ("rtc_trained", "replace"),
+    "rtc_guided": ("rtc_guided", "replace"),
+}
+_STEADY = [55.0, 60.0, 62.0, 58.0, 60.0, 65.0]
+LATENCIES = {
+    "steady 60 ms": Latencies(_STEADY),
+    "spikes to 400 ms": Latencies([*_STEADY, 150.0, *_STEADY, 400.0, 60.0, 60.0, 250.0]),
+    "dropped chunks": Latencies([60.0, 60.0, None, 60.0, 60.0, 60.0, None, None, 60.0, 60.0]),
+    "cold start 2 s": Latencies(_STEADY, first_ms=2000.0),
+}
+# Of a policy on two CPU cores beside the simulator: 1 to 2 steps of 0.1 s.
+SIMULATOR_LATENCIES = Latencies([105.0, 120.0, 150.0, 110.0, 195.0, 130.0, 115.0, 170.0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="a trained policy's folder: try it in the simulator")
+    parser.add_argument("--task", default="reaching")
+    parser.add_argument("--trials", type=int, default=None, help="default: 10, or 18 in the simulator")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
+    parser.add_argument(
+        "--replan-s", type=float, help="in the simulator; default: the checkpoint's execute_steps / fps"
+    )
+    arguments = parser.parse_args()
+    console = Console(highlight=False, width=max(Console().width, 150))
+    if arguments.checkpoint:
+        rows = {
+            name: in_simulator(
+                arguments.checkpoint, arguments.task, arguments.trials or 18, *STRATEGIES[name], arguments.replan_s
+            )
+            for name in arguments.strategies
+        }
+        show(console, f"{arguments.task}, {Path(arguments.checkpoint).name}, 105 to 195 ms", rows)
+        return
+    for title, latencies in LATENCIES.items():
+        strategies = {
+            "straight lines": ("replace", "linear"),
+            **{name: STRATEGIES[name] for name in arguments.strategies},
+        }
+        rows = {
+            name: [two_ways.trial(seed, latencies, *joins) for seed in range(arguments.trials or 10)]
+            for name, joins in strategies.items()
+        }
+        show(console, title, rows)
+
+
+def show(console: Console, title: str, rows: dict[str, list[Run]]) -> None:
+    found = {name: figures(runs) for name, runs in rows.items()}
+    table = Table("strategy", *next(iter(found.values())), title=title)
+    for name, row in found.items():
+        table.add_row(name, *row.values())
+    console.print(table)
+
+
+def in_simulator(
+    checkpoint: str, task: str, trials: int, policy_join: str, player_join: str, replan_s: float | None
+) -> list[Run]:
+    """The first trials of the task's published plan, in lock-step, with latencies."""
+    contract = load_contract("g1_sim")
+    robot = LockstepRobot(Simulation(load_robot(contract.robot), make_task(task)), round(contract.rate_hz))
+    config = replace(robot.controller.config, join=player_join)
+    robot.controller = Controller(robot.simulation.robot, config)
+    sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
+    runs: list[Run] = []
+    kinds: Counter[str] = Counter()
+    with robot.cameras(sizes) as cameras:
+        mover = CheckpointPolicy(robot, cameras, contract, checkpoint, SIMULATOR_LATENCIES, policy_join)
+        if replan_s is not None:
+            mover.period_ticks = round(robot.rate_hz * replan_s)
+        for planned in published_plan(task).first(trials).trials:
+            runs.append(_trial(robot, mover, planned))
+            kinds += mover.continuation.counters
+    print(f"{policy_join}, {player_join}: {dict(kinds)}, load {os.getloadavg()[0]:.1f}", flush=True)
+    return runs
+
+
+def _trial(robot: LockstepRobot, mover: CheckpointPolicy, planned: PlannedTrial) -> Run:
+    robot.reset(planned.seed, planned.cell)
+    mover.reset(planned.seed)
+    # Grippers are latched, and the slow lift is asked for more than its 0.1 m/s: what it does is the limiter's doing.
+    slots = robot.simulation.robot.slots
+    moving = [k for k, slot in enumerate(slots) if not slot.is_gripper and slot.name != "waist_lift"]
+    run = Run(robot.rate_hz, robot.simulation.robot.velocity[moving])
+    limit_s = robot.simulation.task.time_limit_s
+    while True:
+        if (chunk := mover.chunk_due()) is not None and robot.play(chunk, mover.source).accepted:
+            run.joins.append(len(run.commands))
+        tick = robot.tick()
+        run.pauses += bool(run.joins) and tick.command.mode == "holding"
+        run.commands.append(tick.command.positions[moving])
+        run.measured.append(tick.measured[moving])
+        if tick.status.success or tick.status.failure or robot.simulation.time_s > limit_s:
+            run.success, run.time_s = tick.status.success, robot.simulation.time_s
+            return run
+
+
+if __name__ == "__main__":
+    main()
