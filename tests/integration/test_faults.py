@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -36,15 +36,20 @@ CONTRACT = load_contract("g1_sim")
 ROBOT = load_robot("g1")
 PERIOD_S = 0.01
 STILL = 1e-9  # slot units between two commands: it rests
-GAP_S = 0.05  # between two commands that do not belong to one motion
 ROWS: list[tuple[str, float, float, str]] = []
+
+
+class Command(NamedTuple):
+    received_s: float
+    number: int  # by the publisher: where one is missing, it was sent but not received
+    slots: np.ndarray
 
 
 @dataclass
 class Watched:
     """What went over the wire, with the time (s) at which it came."""
 
-    commands: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
     control: list[tuple[float, dict[str, str], str]] = field(default_factory=list)
 
 
@@ -88,29 +93,37 @@ class Scene:
         said = [(t, why) for t, values, why in self.watched.control if t > since_s and values.get("mode") == "holding"]
         return said[0] if said else None
 
-    def _on_command(self, message: Any) -> None:
+    def _on_command(self, message: Any, info: Any) -> None:
         indices, values = decode_slots(CONTRACT.commands[0], message)
         slots = np.empty(len(ROBOT.slots))
         slots[indices] = values
-        self.watched.commands.append((time.monotonic(), slots))
+        self.watched.commands.append(Command(time.monotonic(), info["publication_sequence_number"], slots))
 
     def _on_control(self, message: DiagnosticStatus) -> None:
         values = {entry.key: entry.value for entry in message.values}
         self.watched.control.append((time.monotonic(), values, message.message))
 
 
-def speed(commands: list[tuple[float, np.ndarray]]) -> float:
-    """The fastest slot, in slot units a second, if every command is one period after the one before."""
-    path = np.array([slots for _, slots in commands])
-    return float(np.abs(np.diff(path, axis=0)).max()) / PERIOD_S if len(path) > 1 else 0.0
+def motions(commands: list[Command]) -> list[np.ndarray]:
+    """The commands (N, S) that followed one another without a gap."""
+    runs: list[list[np.ndarray]] = [[]]
+    for before, command in itertools.pairwise([*commands[:1], *commands]):
+        if command.number not in (before.number, before.number + 1):
+            runs.append([])
+        runs[-1].append(command.slots)
+    return [np.array(run) for run in runs if len(run) > 4]
 
 
-def assert_within_limits(commands: list[tuple[float, np.ndarray]]) -> None:
-    path = np.array([slots for _, slots in commands])
-    # The wire rounds: a gripper goes through a gain of 4/pi and back.
-    for order, limit in ((1, ROBOT.velocity), (2, ROBOT.acceleration), (3, ROBOT.jerk)):
-        most = limit * PERIOD_S**order * (1 + 1e-6) + 1e-9
-        assert (np.abs(np.diff(path, order, axis=0)) <= most).all(), f"derivative {order}"
+def speed(commands: list[Command]) -> float:
+    """The fastest slot, in slot units a second."""
+    return max((float(np.abs(np.diff(path, axis=0)).max()) / PERIOD_S for path in motions(commands)), default=0.0)
+
+
+def assert_within_limits(commands: list[Command]) -> None:
+    for path in motions(commands):
+        for order, limit in ((1, ROBOT.velocity), (2, ROBOT.acceleration), (3, ROBOT.jerk)):
+            most = limit * PERIOD_S**order * (1 + 1e-6) + 1e-9
+            assert (np.abs(np.diff(path, order, axis=0)) <= most).all(), f"derivative {order}"
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +149,8 @@ def injected(scene: Scene, name: str, fault: Callable[[], object], within_s: flo
     assert words in why
     assert at_s - begin < within_s, f"{name}: held only after {at_s - begin:.2f} s"
     time.sleep(0.7)
-    commands = [entry for entry in scene.watched.commands if entry[0] > begin - 0.3]
-    moving = [b[0] for a, b in itertools.pairwise(commands) if np.abs(b[1] - a[1]).max() > STILL]
+    commands = [entry for entry in scene.watched.commands if entry.received_s > begin - 0.3]
+    moving = [b.received_s for a, b in itertools.pairwise(commands) if np.abs(b.slots - a.slots).max() > STILL]
     assert_within_limits(commands)
     assert speed(commands[-20:]) <= STILL / PERIOD_S
     rest_s = max(moving, default=at_s) - at_s
@@ -147,11 +160,11 @@ def injected(scene: Scene, name: str, fault: Callable[[], object], within_s: flo
 
 def goes_on_by_word(scene: Scene) -> None:
     """It still holds, and waves again once it is told to run."""
-    held = scene.watched.commands[-1][1]
+    held = scene.watched.commands[-1].slots
     # One that was killed stays in the graph until its lease ends; meanwhile there are two.
     wait_until(lambda: scene.world.node.count_publishers("/activemimic/chunk") == 1, "the policy to be alone")
     time.sleep(1.0)
-    assert np.abs(scene.watched.commands[-1][1] - held).max() <= STILL
+    assert np.abs(scene.watched.commands[-1].slots - held).max() <= STILL
     wait_until(lambda: scene.say("run").success, "the controller to run again")
     scene.wave()
 
@@ -259,15 +272,17 @@ def test_a_bad_chunk_moves_nothing_and_the_policys_own_goes_on(scene: Scene, fau
         message.points[7].positions = message.points[7].positions[:-1]
     before = len(scene.watched.commands)
     refused = scene.controller.text.count("teleop chunk rejected")
-    scene.teleop.publish(message)
-    wait_until(lambda: scene.controller.text.count("teleop chunk rejected") > refused, "the refusal")
+    deadline = time.monotonic() + 10.0
+    while scene.controller.text.count("teleop chunk rejected") == refused:  # refusals are logged once a second at most
+        assert time.monotonic() < deadline, "the bad chunk was not refused"
+        scene.teleop.publish(message)
+        time.sleep(0.3)
     time.sleep(0.3)
     after = scene.watched.commands[before:]
     assert speed(after) > 0.1  # the wave goes on
     assert_within_limits(scene.watched.commands)
     why = [line for line in scene.controller.lines if "teleop chunk rejected" in line][-1]
     ROWS.append((f"chunk: {fault}", 0.0, 0.0, why.partition("rejected: ")[2]))
-    time.sleep(1.1)  # the node says the same thing once a second at most
 
 
 def test_an_overloaded_computer(scene: Scene) -> None:
@@ -282,11 +297,8 @@ def test_an_overloaded_computer(scene: Scene) -> None:
             process.kill()
             process.wait()
     held = scene.holds(begin)
-    commands = [entry for entry in scene.watched.commands if entry[0] > begin]
-    for (before_s, before), (after_s, after) in itertools.pairwise(commands):
-        # The one who watches is overloaded, too, and may miss some: then there were several periods between.
-        periods = 1 + round((after_s - before_s) / PERIOD_S)
-        assert (np.abs(after - before) <= periods * PERIOD_S * ROBOT.velocity).all()
+    commands = [entry for entry in scene.watched.commands if entry.received_s > begin]
+    assert_within_limits(commands)
     assert len(commands) > 200
     if held is not None:
         assert any(words in held[1] for words in ("stood still", "joint state is", "silent"))
