@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from activemimic_description.codec import CodecError
+from activemimic_description.codec import CodecError, stamp_ns
 from activemimic_description.contract import Contract
+from activemimic_description.frozen import FrozenCameras
 from activemimic_description.observation import Observation, ObservationBuffer, ObservationNotReady
 from activemimic_description.robot import load_robot
 from activemimic_policy.execution.chunk import Chunk
@@ -67,6 +68,8 @@ class Replanner:
         self.inference_ms: deque[float] = deque(maxlen=WINDOW)
         self.observation_age_ms = 0.0
         self._buffer = ObservationBuffer(contract)
+        self._frozen = FrozenCameras(contract)
+        self._camera_topics = {camera.topic for camera in contract.cameras.values()}
         self._max_age_s = max_observation_age_s
         self._step_ns = policy.spec.step_ns
         self._newer_than_ns = 0
@@ -82,12 +85,15 @@ class Replanner:
         """Take a camera image or joint state."""
         with self._lock:
             self._buffer.add(topic, message, received_ns)
+            if topic in self._camera_topics:
+                self._frozen.add_image(topic, message.data, stamp_ns(message))
 
     def restart(self, now_ns: int) -> None:
         """Infer only from observations newer than `now_ns`, and go on from no chunk before."""
         with self._lock:
             self._newer_than_ns = now_ns
             self._cold = True
+            self._frozen.clear()
             self.continuation.restart()
 
     def sent(self, chunk: Chunk, now_ns: int) -> None:
@@ -141,4 +147,8 @@ class Replanner:
                 raise ObservationNotReady(f"the observation is {age_s:.2f} s old (limit {self._max_age_s:.2f} s)")
             if tick_ns <= self._newer_than_ns:
                 return None
-            return self._buffer.snapshot(tick_ns)
+            observation = self._buffer.snapshot(tick_ns)
+            self._frozen.add_state(observation.state)
+            if frozen := self._frozen.problems():
+                raise ObservationNotReady("; ".join(frozen))
+            return observation

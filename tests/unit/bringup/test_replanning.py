@@ -55,11 +55,12 @@ def replanner(max_age_s: float = 0.5) -> Replanner:
     return Replanner(FakePolicy(), CONTRACT, max_age_s)
 
 
-def feed(replanner: Replanner, stamp_ns: int, without: str = "", state: np.ndarray = HOME) -> None:
+def feed(replanner: Replanner, stamp_ns: int, without: str = "", state: np.ndarray = HOME, frozen: str = "") -> None:
     messages = BagMessages()
     for name, camera in CONTRACT.cameras.items():
         if name != without:
-            image = np.zeros((camera.height, camera.width, 3), np.uint8)
+            shade = 0 if name == frozen else stamp_ns // MS % 251
+            image = np.full((camera.height, camera.width, 3), shade, np.uint8)
             replanner.add(camera.topic, encode_image(camera, image, stamp_ns, messages), stamp_ns)
     (source,) = CONTRACT.state
     if without != "state":
@@ -193,3 +194,15 @@ def test_the_first_inference_does_not_enter_the_statistics() -> None:
     planner.restart(T0 + 250 * MS)
     infer_and_send(planner, T0 + 300 * MS, 20)
     assert (planner.chunks, len(planner.inference_ms)) == (4, 2)
+
+
+def test_a_camera_that_hangs_while_the_robot_moves_is_not_inferred_from_until_it_lives() -> None:
+    planner, state = replanner(), HOME.copy()
+    for k in range(30):
+        state[0] += 0.01  # the head turns
+        feed(planner, T0 + k * 33 * MS, state=state, frozen="head")
+        inference = planner.infer("pick", T0 + k * 33 * MS)
+    assert inference is None
+    assert "camera head: has shown one and the same frame for 0." in planner.refusal
+    feed(planner, T0 + 31 * 33 * MS, state=state)
+    assert planner.infer("pick", T0 + 31 * 33 * MS) is not None
