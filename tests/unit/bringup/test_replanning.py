@@ -13,7 +13,7 @@ from activemimic_description.codec import encode_image, encode_slots
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
-from activemimic_policy.inference import PolicyInputError
+from activemimic_policy.inference import InferenceStages, PolicyInputError
 
 CONTRACT = load_contract("g1_sim")
 HOME = load_robot("g1").home
@@ -25,6 +25,7 @@ class FakePolicy:
     """Answers with the state it was given."""
 
     spec = SimpleNamespace(step_ns=100 * MS)
+    stages = InferenceStages(preprocess_ms=1.0, prefix_ms=20.0, denoise_ms=30.0)
 
     def __init__(self) -> None:
         self.instructions: list[str] = []
@@ -122,3 +123,37 @@ def test_a_damaged_image_is_a_refusal_and_not_the_end() -> None:
     feed(planner, T0 + MS, without="head")
     assert planner.infer("pick", T0 + 2 * MS) is None
     assert camera.topic in planner.refusal
+
+
+def test_the_stages_tell_where_the_time_from_the_stamp_to_the_answer_went() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    (source,) = CONTRACT.state
+    late: Any = encode_slots(source, HOME, T0, BagMessages())
+    planner.add(source.topic, late, T0 + 12 * MS)  # the last of what the observation is made of
+    inference = planner.infer("pick", T0 + 40 * MS)
+    assert inference is not None
+    stages = inference.stages_ms
+    assert list(stages) == ["receive_ms", "wait_ms", "preprocess_ms", "prefix_ms", "denoise_ms"]
+    assert (stages["receive_ms"], stages["wait_ms"]) == (12.0, 28.0)
+    assert (stages["prefix_ms"], stages["denoise_ms"]) == (20.0, 30.0)
+    assert stages["preprocess_ms"] > 1.0  # and the images were decoded
+
+
+def test_what_arrives_while_the_observation_is_taken_has_not_waited() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    (source,) = CONTRACT.state
+    late: Any = encode_slots(source, HOME, T0, BagMessages())
+    planner.add(source.topic, late, T0 + 41 * MS)
+    inference = planner.infer("pick", T0 + 40 * MS)
+    assert inference is not None
+    assert (inference.stages_ms["receive_ms"], inference.stages_ms["wait_ms"]) == (40.0, 0.0)
+
+
+def test_every_camera_and_state_is_watched_by_its_name() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    feed(planner, T0 + 100 * MS)
+    assert set(planner.streams) == {*CONTRACT.cameras, "/joint_states"}
+    assert {stream.drops for stream in planner.streams.values()} == {2}
