@@ -124,9 +124,7 @@ class Replanner:
             return self._buffer.snapshot(tick_ns)
 
 
-def _stages_ms(
-    observation: Observation, now_ns: int, decoded_ms: float, network: InferenceStages
-) -> dict[str, float]:
+def _stages_ms(observation: Observation, now_ns: int, decoded_ms: float, network: InferenceStages) -> dict[str, float]:
     # A message may arrive between `now_ns` and the look into the buffer: it has not waited.
     received_ns = min(observation.received_ns, now_ns)
     return {

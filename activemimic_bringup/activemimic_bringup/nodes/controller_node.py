@@ -222,6 +222,7 @@ class ControllerNode(Node):
         controller = self._controller
         values = {
             "mode": controller.mode,
+            "source": self._said.source,
             "reason": controller.reason,
             "rate_hz": summary.rate_hz,
             "period_p99_ms": summary.period_p99_ms,

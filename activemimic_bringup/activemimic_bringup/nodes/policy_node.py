@@ -176,7 +176,11 @@ class PolicyNode(Node):
             "instruction": self._instruction,
         }
         for name, stream in replanner.streams.items():
-            values |= {f"{name}_rate_hz": stream.rate_hz, f"{name}_lag_ms": stream.lag_ms, f"{name}_drops": stream.drops}
+            values |= {
+                f"{name}_rate_hz": stream.rate_hz,
+                f"{name}_lag_ms": stream.lag_ms,
+                f"{name}_drops": stream.drops,
+            }
         if not self._enabled:
             self._diagnostics.publish(OK, "disabled", values)
         elif replanner.refusal:

@@ -14,6 +14,8 @@ COMMANDS = [
     "up",
     "demo",
     "record",
+    "top",
+    "trace",
     "dataset build",
     "dataset inspect",
     "train",
@@ -102,7 +104,7 @@ def test_debug_shows_the_traceback() -> None:
     assert "graphs.graph" in result.stderr
 
 
-@pytest.mark.parametrize("words", ["up sim", "record", "record --manual", "eval --through-ros", "demo"])
+@pytest.mark.parametrize("words", ["up sim", "record", "record --manual", "top", "eval --through-ros", "demo"])
 def test_what_needs_ros_says_how_to_come_by_it(words: str) -> None:
     result = run(WITHOUT_ROS, *words.split())
     assert result.returncode == 1
