@@ -26,6 +26,8 @@ STAGES = {  # in the order of time; the messages carry them as <stage>_ms, but f
 OF_POLICY = ("receive", "wait", "preprocess", "prefix", "denoise", "postprocess")
 OF_CONTROLLER = ("first_command", "motion")
 
+Key = tuple[int, str]  # stamp in ns of the observation, and the chunk's source
+
 
 @dataclass(frozen=True)
 class StageSummary:
@@ -38,24 +40,25 @@ class StageSummary:
 
 
 class ChunkStages:
-    """The stages of the last `most` chunks (None: of all), by the stamp of the observation that each answers."""
+    """The stages of the last `most` chunks (None: of all), by who made them and the observation that they answer."""
 
     def __init__(self, most: int | None = None) -> None:
-        self.rows: dict[int, dict[str, float]] = {}  # stamp in ns -> stage -> ms
+        self.rows: dict[Key, dict[str, float]] = {}  # stage -> ms
         self._most = most
-        self._ages_ms: dict[int, float] = {}  # when the controller received it
+        self._ages_ms: dict[Key, float] = {}  # when the controller received it
 
     def add(self, values: Mapping[str, str]) -> None:
         """Take what /activemimic/inference or /activemimic/timing says of a chunk; they come in any order."""
-        stamp_ns = int(values["stamp"])
-        row = self.rows.setdefault(stamp_ns, {})
+        # A teleoperator's chunk may answer the same observation as one of the policy.
+        key = (int(values["stamp"]), values.get("source", "policy"))
+        row = self.rows.setdefault(key, {})
         for stage in (*OF_POLICY, *OF_CONTROLLER):
             if not math.isnan(ms := float(values.get(f"{stage}_ms", "nan"))):
                 row[stage] = ms
         if "chunk_age_ms" in values:
-            self._ages_ms[stamp_ns] = float(values["chunk_age_ms"])
-        if stamp_ns in self._ages_ms and all(stage in row for stage in OF_POLICY):
-            row["transport"] = self._ages_ms[stamp_ns] - sum(row[stage] for stage in OF_POLICY)
+            self._ages_ms[key] = float(values["chunk_age_ms"])
+        if key in self._ages_ms and all(stage in row for stage in OF_POLICY):
+            row["transport"] = self._ages_ms[key] - sum(row[stage] for stage in OF_POLICY)
         if self._most is not None and len(self.rows) > self._most:
             oldest = next(iter(self.rows))
             del self.rows[oldest]

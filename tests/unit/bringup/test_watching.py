@@ -41,10 +41,18 @@ def test_the_stages_of_a_chunk_are_put_together_by_its_stamp_in_any_order(timing
     both = [inference(7), timing(7)]
     for values in reversed(both) if timing_first else both:
         stages.add(values)
-    row = stages.rows[7]
+    row = stages.rows[7, "policy"]
     assert set(row) == set(STAGES)
     assert row["transport"] == pytest.approx(120 - sum(POLICY_MS.values()))
     assert stages.total().p50_ms == pytest.approx(120 + 4 + 70)
+
+
+def test_a_teleoperators_chunk_of_the_same_stamp_is_another_chunk() -> None:
+    stages = ChunkStages()
+    stages.add(inference(7))
+    stages.add({**timing(7, age=2.0), "source": "teleop"})
+    assert "transport" not in stages.rows[7, "policy"]
+    assert set(stages.rows[7, "teleop"]) == {"first_command", "motion"}
 
 
 def test_what_did_not_happen_is_in_no_percentile() -> None:
