@@ -130,7 +130,7 @@ class Watch:
         elif "kind" in values:
             asked, sent = values.get("asked", "?"), values.get("sent", "?")
             text = f"{values['kind']}: {message}, asked {asked}, sent {sent}"
-            self._happened(now_s, ("kind", values["kind"], values.get("slot", "")), text)
+            self._happened(now_s, ("kind", values["kind"]), text)
 
     def on_inference(self, values: Mapping[str, str], now_s: float) -> None:
         """The policy has made a chunk."""
@@ -206,11 +206,13 @@ class Watch:
         return {key: count - oldest.get(key, 0) for key, count in newest.items() if count > oldest.get(key, 0)}
 
     def _happened(self, now_s: float, key: tuple[str, ...], text: str, times: int = 1, alarming: bool = False) -> None:
-        last = self._events[-1] if self._events else None
-        if last is not None and last.key == key:
-            last.when_s, last.text, last.times = now_s, text, last.times + times
-        else:
+        """What comes over and over is one line that moves to the top, so that a change of mode is not swept away."""
+        last = next((event for event in self._events if event.key == key), None)
+        if last is None or key[0] == "mode":
             self._events.append(_Happening(now_s, key, text, alarming, times))
+            return
+        self._events.remove(last)
+        self._events.append(_Happening(now_s, key, text, alarming, last.times + times))
 
 
 def _counts(key: str) -> bool:
