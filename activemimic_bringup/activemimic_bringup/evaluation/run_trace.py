@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from activemimic_description.robot import load_robot
 
 from activemimic_bringup.control.chunk_fields import ChunkRejectedError, check_fields, read_trajectory
 from activemimic_bringup.evaluation.html import page, table
@@ -82,9 +83,10 @@ class RunTrace:
         """As they followed each other. What was before the recording is known from the next report."""
         changes: list[ModeChange] = []
         for time_s, status in self._statuses(CONTROL_TOPIC, DIAGNOSTICS_TOPIC):
-            if "mode" not in status or "recording" in status:
+            if "mode" not in status:
                 continue
-            now = ModeChange(time_s if changes else 0.0, status["mode"], status.get("source", ""))
+            moves = status["mode"] != "idle"  # what plays while it is idle is a shadow
+            now = ModeChange(time_s if changes else 0.0, status["mode"], status.get("source", "") if moves else "")
             if not changes or (now.mode, now.source) != (changes[-1].mode, changes[-1].source):
                 changes.append(now)
         return changes
@@ -127,12 +129,17 @@ class RunTrace:
         return sorted(played, key=lambda chunk: chunk.arrived_s)
 
     def sharpest_join(self) -> tuple[PlayedChunk, PlayedChunk, int] | None:
-        """The two chunks of one source that disagreed most when the second came, and in which slot (its number)."""
+        """The two chunks of one source that disagreed most when the second came, and in which slot (its number).
+
+        Grippers do not count: theirs are decisions, not motions.
+        """
+        robot = load_robot(self.trial.contract.robot)
+        counts = np.array([not slot.is_gripper for slot in robot.slots])
         best, found = 0.0, None
         for former, latter in zip(self.chunks, self.chunks[1:], strict=False):
             if former.source != latter.source or latter.arrived_s > former.times_s[-1]:
                 continue
-            apart = np.abs(former.at(latter.arrived_s) - latter.at(latter.arrived_s))
+            apart = counts * np.abs(former.at(latter.arrived_s) - latter.at(latter.arrived_s))
             if apart.max() > best:
                 best, found = float(apart.max()), (former, latter, int(apart.argmax()))
         return found

@@ -157,7 +157,7 @@ class Watch:
         return Frame(
             mode=values.get("mode", ""),
             reason=values.get("reason", ""),
-            source=self._source,
+            source="" if values.get("mode") == "idle" else self._source,  # idle, it moves but a shadow
             rates=tuple(self._rates(values, now_s)),
             period_p99_ms=_number(values.get("period_p99_ms")),
             period_max_ms=_number(values.get("period_max_ms")),
