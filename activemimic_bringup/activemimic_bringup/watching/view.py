@@ -13,7 +13,7 @@ from rich.text import Text
 from activemimic_bringup.watching.stages import STAGES, StageSummary
 from activemimic_bringup.watching.watch import GREW_S, Event, Frame, Rate
 
-BAR = 24  # characters of the longest bar
+BAR = 18  # characters of the longest bar
 _COLOURS = {"running": "green", "armed": "cyan", "idle": "white", "holding": "yellow", "stopped": "red"}
 _SLOW = 0.9  # of the rate that is expected
 
