@@ -40,6 +40,19 @@ class InFlight:
     delay: int
 
 
+@dataclass(frozen=True)
+class InferenceStages:
+    """How long the parts of one `infer` took until the network's answer was on the host, in ms.
+
+    On CUDA the prefix is timed on the device itself, which costs no waiting, and denoising is what remains until the
+    answer is there: together they are the time that the network took.
+    """
+
+    preprocess_ms: float = 0.0
+    prefix_ms: float = 0.0
+    denoise_ms: float = 0.0
+
+
 def load_policy(
     folder: Path | str,
     device: str = "cpu",
@@ -80,7 +93,10 @@ def load_policy(
 
 
 class Policy:
-    """A loaded policy: camera images, state and instruction in; a chunk of slot targets out."""
+    """A loaded policy: camera images, state and instruction in; a chunk of slot targets out.
+
+    `stages` tells where the time of the last `infer` went.
+    """
 
     def __init__(
         self,
@@ -91,6 +107,7 @@ class Policy:
         zeroed_cameras: Collection[str] = (),
     ) -> None:
         self.spec: PolicySpec = checkpoint.spec
+        self.stages = InferenceStages()
         self._config = checkpoint.model
         self._tokenizer = checkpoint.tokenizer
         self._runtime = runtime
@@ -119,6 +136,7 @@ class Policy:
 
         Raises PolicyInputError.
         """
+        begin = time.perf_counter()
         raw = Sample(
             {name: self._image(images, name) for name in self.spec.cameras},
             self._state(state)[None],
@@ -132,7 +150,11 @@ class Policy:
             prefix = (
                 None if in_flight is None or sample.actions is None else self._prefix(sample.actions, in_flight, guided)
             )
-            normalised = self._run(inputs, start, prefix, guided).cpu().double().numpy()
+            ready = time.perf_counter()
+            result, encoded = self._run(inputs, start, prefix, guided)
+            normalised = result.cpu().double().numpy()
+        prefix_ms, network_ms = encoded.ms(), (time.perf_counter() - ready) * 1e3
+        self.stages = InferenceStages((ready - begin) * 1e3, prefix_ms, network_ms - prefix_ms)
         actions = apply(self._output, Sample({}, raw.state, normalised)).actions
         assert actions is not None
         return actions[0]
@@ -151,12 +173,18 @@ class Policy:
             elapsed_ms = (time.perf_counter() - begin) * 1e3
         return elapsed_ms
 
-    def _run(self, inputs: ModelInputs, noise: torch.Tensor, prefix: ActionPrefix | None, guided: bool) -> torch.Tensor:
-        if not guided or prefix is None:
-            return self._runtime.infer(inputs, noise, prefix)
-        if not isinstance(self._runtime, EagerRuntime):
+    def _run(
+        self, inputs: ModelInputs, noise: torch.Tensor, prefix: ActionPrefix | None, guided: bool
+    ) -> tuple[torch.Tensor, _Stopwatch]:
+        """The network's answer, and how long it took to encode the observation."""
+        if guided and prefix is not None and not isinstance(self._runtime, EagerRuntime):
             raise PolicyInputError("guidance takes gradients through the network: only runtime eager can be guided")
-        return self._runtime.denoise_guided(self._runtime.encode(inputs), inputs.state, noise, prefix)
+        encoding = _Stopwatch(self._device)
+        cache = self._runtime.encode(inputs)
+        encoding.stop()
+        if guided and prefix is not None and isinstance(self._runtime, EagerRuntime):
+            return self._runtime.denoise_guided(cache, inputs.state, noise, prefix), encoding
+        return self._runtime.denoise(cache, inputs.state, noise, prefix), encoding
 
     def _prefix(self, actions: Array, in_flight: InFlight, guided: bool) -> ActionPrefix:
         """actions (1, N, A), normalised, as the prefix of a whole chunk."""
@@ -230,6 +258,27 @@ class Policy:
         padded = np.zeros((1, shape[0], self._config.action_width), dtype=np.float32)
         padded[0, :, : shape[1]] = values
         return padded
+
+
+class _Stopwatch:
+    """Runs from its making to `stop`. On CUDA the device keeps the time: the host is far ahead of it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
+        if self._events:
+            self._events[0].record()
+        self._begin = self._end = time.perf_counter()
+
+    def stop(self) -> None:
+        if self._events:
+            self._events[1].record()
+        self._end = time.perf_counter()
+
+    def ms(self) -> float:
+        """On CUDA to be asked once a later result has come to the host."""
+        if self._events:
+            return float(self._events[0].elapsed_time(self._events[1]))
+        return (self._end - self._begin) * 1e3
 
 
 def _check_export(folder: Path, exported: Path, checkpoint: Checkpoint) -> None:

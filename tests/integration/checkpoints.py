@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from activemimic_description.contract import Contract
+from activemimic_description.robot import load_robot
 from activemimic_policy.checkpoint import Checkpoint, save_checkpoint
 from activemimic_policy.model.config import preset
 from activemimic_policy.model.flow_policy import FlowPolicy
@@ -17,8 +19,13 @@ from activemimic_policy.tokenizer import Tokenizer
 INSTRUCTION = "pick up the red cube"
 
 
-def untrained_checkpoint(folder: Path, contract: Contract, interface: dict[str, Any] | None = None) -> Path:
-    """Write a checkpoint for `contract`, or one that says it was trained on `interface`."""
+def untrained_checkpoint(
+    folder: Path, contract: Contract, interface: dict[str, Any] | None = None, gentle: bool = False
+) -> Path:
+    """Write a checkpoint for `contract`, or one that says it was trained on `interface`.
+
+    Its chunks are noise around where the robot is; `gentle` noise is one that a controller lets through.
+    """
     tokenizer = Tokenizer.from_instructions([INSTRUCTION])
     slots = contract.slots
     config = preset(
@@ -36,13 +43,15 @@ def untrained_checkpoint(folder: Path, contract: Contract, interface: dict[str, 
         horizon=config.horizon,
         execute_steps=2,
         flow_steps=2,
-        relative_knee=0.02,
+        relative_knee=1.0,  # all but linear
         instructions=(INSTRUCTION,),
         interface=interface or contract.interface(),
         fingerprint=contract.fingerprint(),
     )
     one = Statistics(mean=(0.0,) * len(slots), std=(1.0,) * len(slots))
-    normalization = Normalization(slots=slots, state=one, action=one)
+    std = 0.015 * load_robot(contract.robot).velocity if gentle else np.ones(len(slots))  # slots differ in their speed
+    action = Statistics(mean=(0.0,) * len(slots), std=tuple(std.tolist()))
+    normalization = Normalization(slots=slots, state=one, action=action, std_floor=1e-4)
     torch.manual_seed(0)
     weights = FlowPolicy(config).state_dict()
     save_checkpoint(folder, Checkpoint(config, spec, weights, normalization, tokenizer, contract.text))

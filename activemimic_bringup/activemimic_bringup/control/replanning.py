@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +16,11 @@ from activemimic_description.frozen import FrozenCameras
 from activemimic_description.observation import Observation, ObservationBuffer, ObservationNotReady
 from activemimic_description.robot import load_robot
 from activemimic_policy.execution.chunk import Chunk
-from activemimic_policy.inference import PolicyInputError
+from activemimic_policy.inference import InferenceStages, PolicyInputError
 
 from activemimic_bringup.control.chunk_fields import NS
 from activemimic_bringup.control.continuing import Continuation
+from activemimic_bringup.control.rates import StreamMonitor
 
 WINDOW = 200  # inferences that percentiles are taken over
 
@@ -29,6 +30,8 @@ class Infers(Protocol):
 
     @property
     def spec(self) -> Any: ...
+    @property
+    def stages(self) -> InferenceStages: ...
     def infer(
         self,
         images: Mapping[str, np.ndarray],
@@ -47,6 +50,9 @@ class Inference:
     chunk: Chunk
     inference_ms: float
     observation_age_ms: float  # of the oldest source, when the inference began
+    # From the observation's stamp to the network's answer, one after the other, in ms: receive (until the last of its
+    # messages had arrived), wait (until it was taken), preprocess (decoded and normalised), prefix, denoise.
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 class Replanner:
@@ -67,6 +73,11 @@ class Replanner:
         self.refusal = ""
         self.inference_ms: deque[float] = deque(maxlen=WINDOW)
         self.observation_age_ms = 0.0
+        self.streams = {  # by camera name and state topic
+            **{name: StreamMonitor(camera.rate_hz) for name, camera in contract.cameras.items()},
+            **{source.topic: StreamMonitor(source.rate_hz) for source in contract.state},
+        }
+        self._names = {camera.topic: name for name, camera in contract.cameras.items()}
         self._buffer = ObservationBuffer(contract)
         self._frozen = FrozenCameras(contract)
         self._camera_topics = {camera.topic for camera in contract.cameras.values()}
@@ -87,6 +98,7 @@ class Replanner:
             self._buffer.add(topic, message, received_ns)
             if topic in self._camera_topics:
                 self._frozen.add_image(topic, message.data, stamp_ns(message))
+            self.streams[self._names.get(topic, topic)].add(stamp_ns(message), received_ns)
 
     def restart(self, now_ns: int) -> None:
         """Infer only from observations newer than `now_ns`, and go on from no chunk before."""
@@ -107,6 +119,7 @@ class Replanner:
 
         None if there is no observation newer than the last one, or if `refusal` says what is wrong.
         """
+        begin = time.perf_counter()
         try:
             observation = self._observe(now_ns)
             if observation is None:
@@ -134,7 +147,8 @@ class Replanner:
             self.inference_ms.append(inference_ms)
         self.observation_age_ms = age_ms
         self._newer_than_ns = max(self._newer_than_ns, observation.stamp_ns)
-        return Inference(Chunk(observation.stamp_ns, self._step_ns, positions), inference_ms, age_ms)
+        stages_ms = _stages_ms(observation, now_ns, (started - begin) * 1e3, self.policy.stages)
+        return Inference(Chunk(observation.stamp_ns, self._step_ns, positions), inference_ms, age_ms, stages_ms)
 
     def _observe(self, now_ns: int) -> Observation | None:
         with self._lock:
@@ -152,3 +166,15 @@ class Replanner:
             if frozen := self._frozen.problems():
                 raise ObservationNotReady("; ".join(frozen))
             return observation
+
+
+def _stages_ms(observation: Observation, now_ns: int, decoded_ms: float, network: InferenceStages) -> dict[str, float]:
+    # A message may arrive between `now_ns` and the look into the buffer: it has not waited.
+    received_ns = min(observation.received_ns, now_ns)
+    return {
+        "receive_ms": (received_ns - observation.stamp_ns) / 1e6,
+        "wait_ms": (now_ns - received_ns) / 1e6,
+        "preprocess_ms": decoded_ms + network.preprocess_ms,
+        "prefix_ms": network.prefix_ms,
+        "denoise_ms": network.denoise_ms,
+    }

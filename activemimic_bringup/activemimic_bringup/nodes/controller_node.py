@@ -6,7 +6,7 @@ import gc
 import time
 from typing import Any
 
-from activemimic_description.codec import CodecError, encode_command
+from activemimic_description.codec import CodecError, encode_command, stamp_ns
 from activemimic_description.contract import JointSource, load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
@@ -21,11 +21,12 @@ from trajectory_msgs.msg import JointTrajectory
 from activemimic_bringup.control.chunk_fields import read_trajectory
 from activemimic_bringup.control.controller import Command, Controller, ControllerConfig, Intervention, Source
 from activemimic_bringup.control.measured_state import MeasuredState
-from activemimic_bringup.control.rates import PeriodMonitor
+from activemimic_bringup.control.rates import PeriodMonitor, StreamMonitor
+from activemimic_bringup.control.timing import ChunkTimer, ChunkTimes
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, diagnostic, qos_profile, run
 from activemimic_bringup.nodes.parameters import CONTROLLER
 from activemimic_bringup.nodes.realtime import claim_realtime
-from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, SHADOW, TELEOP
+from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, SHADOW, TELEOP, TIMING
 
 WORDS = ("arm", "run", "hold", "stop", "reset")
 INTERVENTION_NS = 100_000_000  # between two reports of one kind
@@ -62,6 +63,8 @@ class ControllerNode(Node):
         self._periods = PeriodMonitor(size=round(10 * values["rate_hz"]))
         self._misses = 0  # updates more than half a period late
         self._last_steady_ns = 0
+        self._chunk_timer = ChunkTimer(len(self._slots))
+        self._streams = {source.topic: StreamMonitor(source.rate_hz) for source in self._contract.state}
         self._said = Command(None, "idle", "")
         self._reported_ns: dict[str, int] = {}
         self._start_running = values["start_running"]
@@ -84,6 +87,7 @@ class ControllerNode(Node):
         }
         self._shadow = self.create_publisher(JointState, SHADOW.name, 10)
         self._control = self.create_publisher(DiagnosticStatus, CONTROL.name, 100)
+        self._timing = self.create_publisher(DiagnosticStatus, TIMING.name, 100)
         self._diagnostics = Diagnostics(self)
         for source in self._contract.state:
             self._subscribe_state(source)
@@ -110,15 +114,22 @@ class ControllerNode(Node):
                 self.get_logger().error(f"state ignored: {error}", throttle_duration_sec=5.0)
                 self._controller.counters["state_invalid"] += 1
                 return
+            now_ns = self._now_ns()
+            self._streams[source.topic].add(stamp_ns(message), now_ns)
             if measured is not None:
-                self._controller.on_state(*measured, now_ns=self._now_ns())
+                self._controller.on_state(*measured, now_ns=now_ns)
+                self._tell_times(self._chunk_timer.on_state(*measured))
 
         self.create_subscription(ros_class(source.type), source.topic, on_state, qos_profile(source.qos))
 
     def _subscribe_chunks(self, topic: str, source: Source) -> None:
         def on_chunk(message: JointTrajectory) -> None:
-            verdict = self._controller.on_chunk(read_trajectory(message), source, self._now_ns())
-            if not verdict.accepted:
+            now_ns = self._now_ns()
+            fields = read_trajectory(message)
+            verdict = self._controller.on_chunk(fields, source, now_ns)
+            if verdict.accepted:
+                self._tell_times(self._chunk_timer.on_chunk(fields.stamp_ns, source, now_ns))
+            else:
                 self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
 
         self.create_subscription(JointTrajectory, topic, on_chunk, 10)
@@ -139,6 +150,7 @@ class ControllerNode(Node):
             else:
                 for topic, message in encode_command(self._contract, command.positions, now_ns, self._messages):
                     self._sinks[topic].publish(message)
+        self._chunk_timer.on_command(None if command.shadow else command.positions, command.source, now_ns)
         self._tell(command, now_ns)
 
     def _watch_own_period(self, steady_ns: int) -> None:
@@ -179,6 +191,17 @@ class ControllerNode(Node):
         }
         self._control.publish(diagnostic("controller", WARN, intervention.reason, values))
 
+    def _tell_times(self, times: ChunkTimes | None) -> None:
+        if times is not None:
+            values = {
+                "source": times.source,
+                "stamp": times.stamp_ns,
+                "chunk_age_ms": times.chunk_age_ms,
+                "first_command_ms": times.first_command_ms,
+                "motion_ms": times.motion_ms,
+            }
+            self._timing.publish(diagnostic("controller", OK, "chunk", values))
+
     def _answer_to(self, word: str) -> Any:
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             act = getattr(self._controller, word)
@@ -204,6 +227,7 @@ class ControllerNode(Node):
         controller = self._controller
         values = {
             "mode": controller.mode,
+            "source": self._said.source,
             "reason": controller.reason,
             "rate_hz": summary.rate_hz,
             "period_p99_ms": summary.period_p99_ms,
@@ -211,6 +235,8 @@ class ControllerNode(Node):
             "deadline_misses": self._misses,
             "state_age_ms": controller.state_age_s(self._now_ns()) * 1e3,
             "scheduling": self._realtime,
+            **{f"{topic}_rate_hz": stream.rate_hz for topic, stream in self._streams.items()},
+            **{f"{topic}_drops": stream.drops for topic, stream in self._streams.items()},
             **controller.counters,
         }
         self._diagnostics.publish(_LEVELS[controller.mode], f"{controller.mode}: {controller.reason}", values)

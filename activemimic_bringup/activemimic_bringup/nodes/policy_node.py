@@ -131,9 +131,12 @@ class PolicyNode(Node):
                 why = self._replanner.refusal
                 self.get_logger().warning(f"nothing is published: {why}", throttle_duration_sec=5.0)
             return None
-        self._chunks.publish(write_trajectory(inference.chunk, self._contract.slots, self._messages))
-        self._replanner.sent(inference.chunk, self._now_ns())
-        self._inferences.publish(_inference_status(inference))
+        message = write_trajectory(inference.chunk, self._contract.slots, self._messages)
+        sent_ns = self._now_ns()
+        self._chunks.publish(message)
+        self._replanner.sent(inference.chunk, sent_ns)
+        lags_ms = {f"{name}_lag_ms": self._replanner.streams[name].lag_ms for name in self._contract.cameras}
+        self._inferences.publish(_inference_status(inference, sent_ns, lags_ms))
         if was_refused:
             self.get_logger().info("all cameras and joint states are there: chunks are published")
         return inference
@@ -182,6 +185,12 @@ class PolicyNode(Node):
             "delay_steps": replanner.continuation.delay_steps,
             **{f"join_{kind}": count for kind, count in replanner.continuation.counters.items()},
         }
+        for name, stream in replanner.streams.items():
+            values |= {
+                f"{name}_rate_hz": stream.rate_hz,
+                f"{name}_lag_ms": stream.lag_ms,
+                f"{name}_drops": stream.drops,
+            }
         if not self._enabled:
             self._diagnostics.publish(OK, "disabled", values)
         elif replanner.refusal:
@@ -190,11 +199,16 @@ class PolicyNode(Node):
             self._diagnostics.publish(OK, "publishing chunks", values)
 
 
-def _inference_status(inference: Inference) -> DiagnosticStatus:
+def _inference_status(inference: Inference, sent_ns: int, lags_ms: dict[str, float]) -> DiagnosticStatus:
+    age_ms = (sent_ns - inference.chunk.stamp_ns) / 1e6
     values = {
         "inference_ms": inference.inference_ms,
         "observation_age_ms": inference.observation_age_ms,
         "stamp": inference.chunk.stamp_ns,
+        **inference.stages_ms,
+        # What remains, so that the stages add up to the age at which the chunk was handed over.
+        "postprocess_ms": age_ms - sum(inference.stages_ms.values()),
+        **lags_ms,
     }
     return diagnostic("policy", OK, "inference", values)
 

@@ -46,7 +46,12 @@ INFERENCE = Topic(
     "/activemimic/inference",
     _STATUS,
     "policy",
-    "One for each chunk: `inference_ms`, `observation_age_ms`, and `stamp`, the chunk's stamp in nanoseconds.",
+    "One for each chunk: `inference_ms`, `observation_age_ms`, and `stamp`, the chunk's stamp in nanoseconds. Then the "
+    "stages from that stamp until the chunk was handed over, one after the other: `receive_ms` until the last camera "
+    "image or joint state that it is made of had arrived, `wait_ms` until the policy took them, `preprocess_ms` "
+    "(decoding, scaling, normalising), `prefix_ms` (images and text to the cache), `denoise_ms` (noise to actions), "
+    "`postprocess_ms` (to slot units, and all the rest). And `<camera>_lag_ms`: the newest image's stamp to its "
+    "arrival.",
 )
 TASK = Topic(
     "/sim/task",
@@ -59,7 +64,9 @@ DIAGNOSTICS = Topic(
     "/diagnostics",
     "diagnostic_msgs/msg/DiagnosticArray",
     "all nodes, once a second",
-    "The state of every node, with the reason when it holds, waits or refuses.",
+    "The state of every node, with the reason when it holds, waits or refuses. The policy adds for each camera (and "
+    "state topic) `<name>_rate_hz`, `_lag_ms` and `_drops`: messages for which the gaps between stamps have room at "
+    "the contract's rate.",
 )
 CONTROL = Topic(
     "/activemimic/control",
@@ -68,6 +75,16 @@ CONTROL = Topic(
     "One for each change of `mode` or of who moves the robot (`source`: policy, teleop or nobody), so that a takeover "
     "is seen in the recording; and for each kind of intervention, at most ten times a second: `slot`, what was "
     "`asked`, what was `sent`, and why.",
+)
+TIMING = Topic(
+    "/activemimic/timing",
+    _STATUS,
+    "controller",
+    "One for each accepted chunk, once the robot was seen to follow it or the next one came: `source`, `stamp` (the "
+    "chunk's), `chunk_age_ms` from that stamp to the chunk's arrival, `first_command_ms` from there to the first "
+    "command that follows it, `motion_ms` from the first of its commands that moves a joint by more than 0.05 rad/s "
+    "until that joint is measured there, which in a smooth motion is the robot's tracking delay. `nan`: it did not "
+    "happen.",
 )
 SHADOW = Topic(
     "/activemimic/shadow_command",
@@ -81,7 +98,7 @@ DEADMAN = Topic(
     "a deadman's switch",
     "True while it is pressed, at least every `deadman_s` of the controller.",
 )
-TOPICS = (CHUNK, TELEOP, INFERENCE, TASK, DIAGNOSTICS, CONTROL, SHADOW, DEADMAN)
+TOPICS = (CHUNK, TELEOP, INFERENCE, TASK, DIAGNOSTICS, CONTROL, TIMING, SHADOW, DEADMAN)
 
 ARM = Service("/controller/arm", _TRIGGER, "From idle: command the measured posture from now on.")
 RUN = Service("/controller/run", _TRIGGER, "From armed or holding: play chunks whose observations are newer than this.")

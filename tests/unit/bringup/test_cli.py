@@ -14,6 +14,8 @@ COMMANDS = [
     "up",
     "demo",
     "record",
+    "top",
+    "trace",
     "dataset build",
     "dataset inspect",
     "train",
@@ -78,6 +80,8 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("policy bench --runtime onnx:int4", 2, "error: precision 'int4': runtime onnx has fp32 and int8"),
         ("dataset inspect nowhere", 1, "error: nowhere"),
         ("dataset build nowhere --out {tmp}/dataset", 1, "error:"),
+        ("trace nowhere --out {tmp}/run.png", 1, "error: nowhere: there is no such folder"),
+        ("trace nowhere --out {tmp}/run.pdf", 2, "expected a file that ends in .png or .html"),
         ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),
         ("eval --policy nowhere --out {tmp}", 2, "error: policy 'nowhere': expected a checkpoint's folder"),
         ("eval --task walking --out {tmp}", 2, "error: there is no task 'walking': expected one of"),
@@ -103,7 +107,7 @@ def test_debug_shows_the_traceback() -> None:
     assert "graphs.graph" in result.stderr
 
 
-@pytest.mark.parametrize("words", ["up sim", "record", "record --manual", "eval --through-ros", "demo"])
+@pytest.mark.parametrize("words", ["up sim", "record", "record --manual", "top", "eval --through-ros", "demo"])
 def test_what_needs_ros_says_how_to_come_by_it(words: str) -> None:
     result = run(WITHOUT_ROS, *words.split())
     assert result.returncode == 1

@@ -13,7 +13,7 @@ from activemimic_description.codec import encode_image, encode_slots
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
-from activemimic_policy.inference import InFlight, PolicyInputError
+from activemimic_policy.inference import InferenceStages, InFlight, PolicyInputError
 
 CONTRACT = load_contract("g1_sim")
 HOME = load_robot("g1").home
@@ -23,6 +23,8 @@ T0 = 10**15
 
 class FakePolicy:
     """Answers with the state it was given."""
+
+    stages = InferenceStages(preprocess_ms=1.0, prefix_ms=20.0, denoise_ms=30.0)
 
     def __init__(self, max_delay_steps: int = 0) -> None:
         self.spec = SimpleNamespace(
@@ -206,3 +208,37 @@ def test_a_camera_that_hangs_while_the_robot_moves_is_not_inferred_from_until_it
     assert "camera head: has shown one and the same frame for 1.0 s" in planner.refusal
     feed(planner, T0 + 31 * 33 * MS, state=state)
     assert planner.infer("pick", T0 + 31 * 33 * MS) is not None
+
+
+def test_the_stages_tell_where_the_time_from_the_stamp_to_the_answer_went() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    (source,) = CONTRACT.state
+    late: Any = encode_slots(source, HOME, T0, BagMessages())
+    planner.add(source.topic, late, T0 + 12 * MS)  # the last of what the observation is made of
+    inference = planner.infer("pick", T0 + 40 * MS)
+    assert inference is not None
+    stages = inference.stages_ms
+    assert list(stages) == ["receive_ms", "wait_ms", "preprocess_ms", "prefix_ms", "denoise_ms"]
+    assert (stages["receive_ms"], stages["wait_ms"]) == (12.0, 28.0)
+    assert (stages["prefix_ms"], stages["denoise_ms"]) == (20.0, 30.0)
+    assert stages["preprocess_ms"] > 1.0  # and the images were decoded
+
+
+def test_what_arrives_while_the_observation_is_taken_has_not_waited() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    (source,) = CONTRACT.state
+    late: Any = encode_slots(source, HOME, T0, BagMessages())
+    planner.add(source.topic, late, T0 + 41 * MS)
+    inference = planner.infer("pick", T0 + 40 * MS)
+    assert inference is not None
+    assert (inference.stages_ms["receive_ms"], inference.stages_ms["wait_ms"]) == (40.0, 0.0)
+
+
+def test_every_camera_and_state_is_watched_by_its_name() -> None:
+    planner = replanner()
+    feed(planner, T0)
+    feed(planner, T0 + 100 * MS)
+    assert set(planner.streams) == {*CONTRACT.cameras, "/joint_states"}
+    assert {stream.drops for stream in planner.streams.values()} == {2}

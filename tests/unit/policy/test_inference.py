@@ -1,6 +1,7 @@
 """From camera frames to a chunk in slot units, or an error that says what is missing."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -167,3 +168,13 @@ def test_a_zeroed_camera_is_black_whatever_it_shows(tmp_path, checkpoint, images
 def test_a_chunk_in_flight_that_cannot_be_gone_on_from_is_refused(prefix_policy, images, in_flight, guided, complaint):
     with pytest.raises(PolicyInputError, match=complaint):
         prefix_policy.infer(images, STATE, "wave", None, in_flight, guided)
+
+
+def test_the_stages_of_an_inference_add_up_to_it(policy, images):
+    policy.warm_up(1)
+    begin = time.perf_counter()
+    policy.infer(images, STATE, "wave")
+    whole_ms = (time.perf_counter() - begin) * 1e3
+    stages = dataclasses.astuple(policy.stages)
+    assert min(stages) > 0
+    assert 0.5 * whole_ms < sum(stages) <= whole_ms

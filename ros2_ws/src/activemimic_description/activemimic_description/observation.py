@@ -32,6 +32,7 @@ class Observation:
     images: dict[str, np.ndarray]  # camera name -> (H, W, 3) uint8 RGB
     state: np.ndarray  # (S,) float64, slot units
     ages_ns: dict[str, int]  # source (camera name, or state topic) -> age of its message at `stamp_ns`
+    received_ns: int  # when the last of its messages arrived
 
 
 class ObservationBuffer:
@@ -88,6 +89,7 @@ class ObservationBuffer:
         images: dict[str, np.ndarray] = {}
         state = np.full(self._slots, np.nan)
         ages_ns: dict[str, int] = {}
+        received_ns = 0
         for source in self._sources:
             entry = source.newest(tick_ns)
             assert entry is not None
@@ -98,7 +100,8 @@ class ObservationBuffer:
                 indices, values = decoded
                 state[indices] = values
             ages_ns[source.name] = tick_ns - entry.stamp_ns
-        return Observation(tick_ns, images, state, ages_ns)
+            received_ns = max(received_ns, entry.received_ns)
+        return Observation(tick_ns, images, state, ages_ns, received_ns)
 
 
 @dataclass
