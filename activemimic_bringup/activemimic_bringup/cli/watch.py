@@ -11,7 +11,7 @@ import typer
 from activemimic_bringup.cli.errors import FAILED
 from activemimic_bringup.cli.robot import require_ros
 
-REFRESH_S = 0.25
+REFRESH_S = 0.5
 
 
 def top(
