@@ -81,6 +81,30 @@ def test_the_instruction_can_be_changed_while_it_runs(scene: Scene) -> None:
     scene.wait_for_chunks()
 
 
+def test_another_checkpoint_takes_over_while_it_runs_and_a_bad_one_does_not(scene: Scene, tmp_path: Path) -> None:
+    other = untrained_checkpoint(tmp_path / "other", CONTRACT)
+    broken = untrained_checkpoint(tmp_path / "broken", CONTRACT)
+    (broken / "model.safetensors").write_bytes(b"half")
+
+    assert "expected a checkpoint's folder" in set_checkpoint(scene, tmp_path / "nowhere").reason
+    assert set_checkpoint(scene, broken).successful
+    scene.policy.wait_for("not a whole safetensors file")
+    assert str(broken) in scene.robot.report("policy")[1].get("load_error", "") or "goes on" in scene.policy.text
+    scene.wait_for_chunks()
+    assert set_checkpoint(scene, other).successful
+    scene.policy.wait_for(f"{other} infers from now on")
+    scene.wait_for_chunks()
+    wait_until(lambda: scene.robot.report("policy")[1].get("checkpoint") == str(other), "diagnostics to name it")
+
+
+def set_checkpoint(scene: Scene, folder: Path):
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(folder))
+    answer = scene.world.call(
+        SetParameters, "/policy/set_parameters", parameters=[Parameter(name="checkpoint", value=value)]
+    )
+    return answer.results[0]
+
+
 def test_it_ends_with_0_in_the_middle_of_its_work(scene: Scene) -> None:
     scene.wait_for_chunks(1)
     assert scene.policy.end(signal.SIGTERM) == 0

@@ -62,7 +62,12 @@ CONTROLLER = (
 
 POLICY = (
     CONTRACT,
-    Parameter("checkpoint", "", "Folder of the checkpoint; required."),
+    Parameter(
+        "checkpoint",
+        "",
+        "Folder of the checkpoint; required. Set while it runs, another one is loaded beside it; a bad one is refused.",
+        run_time=True,
+    ),
     Parameter(
         "instruction",
         "",

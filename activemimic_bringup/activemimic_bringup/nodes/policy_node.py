@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 from activemimic_bringup.checked_policy import load_checked_policy
 from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_bringup.control.continuing import JoinError
+from activemimic_bringup.errors import explanation
 from activemimic_bringup.nodes.node import (
     OK,
     WARN,
@@ -33,7 +36,7 @@ from activemimic_bringup.nodes.parameters import POLICY
 from activemimic_bringup.nodes.topics import CHUNK, INFERENCE
 
 if TYPE_CHECKING:
-    from activemimic_bringup.control.replanning import Inference
+    from activemimic_bringup.control.replanning import Inference, Replanner
 
 PATIENCE_NS = 1_000_000_000  # after the start, before a missing camera is worth a warning
 RETRY_S = 0.02  # between looks for an observation when there was none
@@ -48,27 +51,11 @@ class PolicyNode(Node):
         self._contract = load_contract(values["contract"])
         if not values["checkpoint"]:
             raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
-        from activemimic_bringup.control.replanning import Replanner  # seconds of torch, once the rest is known good
-
-        policy = load_checked_policy(
-            values["checkpoint"],
-            self._contract,
-            values["device"],
-            values["threads"],
-            values["runtime"],
-            values["precision"],
-            [name.strip() for name in values["zeroed_cameras"].split(",") if name.strip()],
-        )
-        self._spec = policy.spec
-        self._instruction = self._checked_instruction(values["instruction"])
-        self._period_s = values["replan_period_s"] or self._spec.execute_steps / self._spec.fps
-        try:
-            self._replanner = Replanner(policy, self._contract, values["max_observation_age_s"], values["join"])
-        except JoinError as error:
-            raise ConfigurationError(f"parameter {error}") from None
-        if self._replanner.continuation.guided and values["runtime"] != "eager":
-            raise ConfigurationError("parameter join: rtc_guided takes gradients and needs runtime:=eager")
-        warm_ms = policy.warm_up()
+        self._values = values
+        warm_ms = self._use(*self._loaded(values["checkpoint"], values["instruction"]))
+        self._loading: threading.Thread | None = None
+        self._next: tuple[str, Replanner, str, float] | None = None  # loaded, to be used from the next inference on
+        self._load_error = ""
         self.exit_code = 0
         self.finished = False
         self._enabled = values["start_enabled"]
@@ -82,6 +69,38 @@ class PolicyNode(Node):
             f"ready: {values['checkpoint']}, {len(self._spec.cameras)} cameras, {warm_ms:.0f} ms per inference, "
             f"a chunk of {self._spec.horizon} steps every {self._period_s:.2f} s, instruction: {self._instruction!r}"
         )
+
+    def _loaded(self, checkpoint: str, instruction: str) -> tuple[str, Replanner, str, float]:
+        """A checkpoint ready to be used: its name, what infers from it, what it is told, ms of one inference.
+
+        Raises ConfigurationError and whatever `load_checked_policy` does.
+        """
+        from activemimic_bringup.control.replanning import Replanner  # seconds of torch, once the rest is known good
+
+        values = self._values
+        policy = load_checked_policy(
+            checkpoint,
+            self._contract,
+            values["device"],
+            values["threads"],
+            values["runtime"],
+            values["precision"],
+            [name.strip() for name in values["zeroed_cameras"].split(",") if name.strip()],
+        )
+        told = self._checked_instruction(instruction, policy.spec.instructions)
+        try:
+            replanner = Replanner(policy, self._contract, values["max_observation_age_s"], values["join"])
+        except JoinError as error:
+            raise ConfigurationError(f"parameter {error}") from None
+        if replanner.continuation.guided and values["runtime"] != "eager":
+            raise ConfigurationError("parameter join: rtc_guided takes gradients and needs runtime:=eager")
+        return checkpoint, replanner, told, policy.warm_up()
+
+    def _use(self, checkpoint: str, replanner: Replanner, instruction: str, warm_ms: float) -> float:
+        self._checkpoint, self._replanner, self._instruction = checkpoint, replanner, instruction
+        self._spec = replanner.policy.spec
+        self._period_s = self._values["replan_period_s"] or self._spec.execute_steps / self._spec.fps
+        return warm_ms
 
     def close(self) -> None:
         """End the inference thread."""
@@ -113,6 +132,10 @@ class PolicyNode(Node):
     def _infer_until_stopped(self) -> None:
         try:
             while not self._stopping.is_set():
+                if self._next is not None:
+                    self._use(*self._next)
+                    self._next = None
+                    self.get_logger().info(f"{self._checkpoint} infers from now on, instruction: {self._instruction!r}")
                 started_ns = self._now_ns()
                 inference = self._infer_once(started_ns) if self._enabled else None
                 spent_s = (self._now_ns() - started_ns) / 1e9
@@ -152,15 +175,33 @@ class PolicyNode(Node):
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            if parameter.name == "instruction":
-                try:
-                    self._instruction = self._checked_instruction(parameter.value)
-                except ConfigurationError as error:
-                    return SetParametersResult(successful=False, reason=str(error))
+            try:
+                if parameter.name == "instruction":
+                    self._instruction = self._checked_instruction(parameter.value, self._spec.instructions)
+                if parameter.name == "checkpoint":
+                    self._begin_to_load(parameter.value)
+            except ConfigurationError as error:
+                return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _checked_instruction(self, instruction: str) -> str:
-        known = self._spec.instructions
+    def _begin_to_load(self, checkpoint: str) -> None:
+        """Load another checkpoint beside the one that infers; what is wrong with it is said once it is known."""
+        if self._loading is not None and self._loading.is_alive():
+            raise ConfigurationError("parameter checkpoint: another one is being loaded; wait for it")
+        if not (Path(checkpoint) / "config.json").is_file():
+            raise ConfigurationError(f"parameter checkpoint: {checkpoint}: expected a checkpoint's folder, found none")
+        self._loading = threading.Thread(target=self._load, args=(checkpoint,), name="loading", daemon=True)
+        self._loading.start()
+
+    def _load(self, checkpoint: str) -> None:
+        self._load_error = ""
+        try:
+            self._next = self._loaded(checkpoint, self._instruction)
+        except Exception as error:
+            self._load_error = explanation(error) or traceback.format_exc()
+            self.get_logger().error(f"{self._checkpoint} goes on: {self._load_error}")
+
+    def _checked_instruction(self, instruction: str, known: Sequence[str]) -> str:
         if instruction:
             if known and instruction not in known:
                 self.get_logger().warning(f"the checkpoint was not trained on the instruction {instruction!r}")
@@ -180,6 +221,8 @@ class PolicyNode(Node):
             "chunks": replanner.chunks,
             "refusals": replanner.refusals,
             "refusal": replanner.refusal,
+            "checkpoint": self._checkpoint,
+            "load_error": self._load_error,
             "instruction": self._instruction,
             "join": replanner.continuation.join,
             "delay_steps": replanner.continuation.delay_steps,

@@ -143,8 +143,8 @@ def _session(file: Path, device: str, threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
-    # Threads that spin between two inferences take the cores from the controller beside them.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Its threads may spin while a graph runs, not between two: the controller beside them needs the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     chosen = [provider] if kind == "cpu" else [(provider, {"device_id": int(number or 0)}), _PROVIDERS["cpu"]]
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=chosen)
