@@ -66,6 +66,12 @@ class Process:
         (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
         return bool(int(mask, 16) >> (number - 1) & 1)
 
+    def memory_mb(self) -> float:
+        """Memory that the process holds now."""
+        status = Path(f"/proc/{self._child.pid}/status").read_text()
+        (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(kib) / 1024
+
     def ended(self) -> int:
         """The exit code, once the process has ended by itself."""
         try:

@@ -1,6 +1,7 @@
 """Whatever fails around it, the controller brakes within its limits, holds, says why, and goes on only by word.
 
-Everything runs in processes of its own, over ROS. With FAULT_TABLE=FILE the table of what was seen is written there.
+Everything runs in processes of its own, over ROS. With FAULT_TABLE=FILE the table of what was seen is written there;
+SOAK_S=1800 lets the soak of random faults last half an hour.
 """
 
 from __future__ import annotations
@@ -283,6 +284,48 @@ def test_a_bad_chunk_moves_nothing_and_the_policys_own_goes_on(scene: Scene, fau
     assert_within_limits(scene.watched.commands)
     why = [line for line in scene.controller.lines if "teleop chunk rejected" in line][-1]
     ROWS.append((f"chunk: {fault}", 0.0, 0.0, why.partition("rejected: ")[2]))
+
+
+def test_a_soak_of_random_faults_violates_no_limit_and_grows_no_memory(scene: Scene) -> None:
+    random, (source,) = np.random.default_rng(0), CONTRACT.state
+    bad = write_trajectory(Chunk(1, 1, np.full((2, len(ROBOT.slots)), np.nan)), CONTRACT.slots, RosMessages())
+
+    def frozen() -> None:
+        scene.policy.send_signal(signal.SIGSTOP)
+        time.sleep(random.uniform(0.2, 2.0))
+        scene.policy.send_signal(signal.SIGCONT)
+
+    def silent() -> None:
+        scene.robot.stopped_topics.add(source.topic)
+        time.sleep(random.uniform(0.1, 1.0))
+        scene.robot.stopped_topics.clear()
+
+    def refused() -> None:
+        scene.teleop.publish(bad)
+        time.sleep(0.2)
+
+    def told() -> None:
+        scene.say(str(random.choice(["hold", "stop"])))
+        time.sleep(random.uniform(0.1, 0.5))
+
+    scene.run()
+    seconds, begin, before_mb, count = float(os.environ.get("SOAK_S", "8")), time.monotonic(), 0.0, 0
+    while time.monotonic() - begin < seconds:
+        random.choice([frozen, silent, refused, told])()  # type: ignore[operator]
+        count += 1
+        assert_within_limits(scene.watched.commands)
+        answer = scene.say("run")
+        if answer.success or "it is running" in answer.message:
+            time.sleep(0.5)
+            assert_within_limits(scene.watched.commands)
+            scene.watched.commands.clear()
+        else:
+            scene.run()
+        if count == 3:
+            before_mb = scene.controller.memory_mb()
+    grown_mb = scene.controller.memory_mb() - before_mb
+    assert grown_mb < 8.0, f"{count} faults in {seconds:g} s: the controller's memory grew by {grown_mb:.1f} MB"
+    ROWS.append((f"soak: {count} random faults in {seconds:g} s", 0.0, 0.0, f"no limit violated, {grown_mb:+.1f} MB"))
 
 
 def test_an_overloaded_computer(scene: Scene) -> None:
