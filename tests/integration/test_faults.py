@@ -155,7 +155,7 @@ def injected(scene: Scene, name: str, fault: Callable[[], object], within_s: flo
     assert_within_limits(commands)
     assert speed(commands[-20:]) <= STILL / PERIOD_S
     rest_s = max(moving, default=at_s) - at_s
-    assert rest_s < 0.6, "the arms stop from full speed in 0.3 s"
+    assert rest_s < 0.6, "the arms stop from full speed in 0.2 s"
     ROWS.append((name, at_s - begin, max(rest_s, 0.0), why.removeprefix("holding: ")))
 
 
