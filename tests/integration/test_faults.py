@@ -80,10 +80,23 @@ class Scene:
 
     def run(self) -> None:
         """From wherever it is to a robot that waves."""
+        self.wait_for_one_policy()
         wait_until(lambda: (self.say("hold"), self.say("reset"))[1].success, "the robot to rest")
         wait_until(lambda: self.say("arm").success, "the controller to arm")
         wait_until(lambda: self.say("run").success, "the controller to run")
         self.wave()
+
+    def wait_for_one_policy(self) -> None:
+        """One that was killed stays in the graph until its lease ends, and one that started may not be there yet."""
+        since = time.monotonic()
+
+        def alone_for_a_while() -> bool:
+            nonlocal since
+            if self.world.node.count_publishers("/activemimic/chunk") != 1:
+                since = time.monotonic()
+            return time.monotonic() - since > 1.0
+
+        wait_until(alone_for_a_while, "the policy to be alone")
 
     def wave(self) -> None:
         self.watched.commands.clear()
@@ -162,9 +175,7 @@ def injected(scene: Scene, name: str, fault: Callable[[], object], within_s: flo
 def goes_on_by_word(scene: Scene) -> None:
     """It still holds, and waves again once it is told to run."""
     held = scene.watched.commands[-1].slots
-    # One that was killed stays in the graph until its lease ends; meanwhile there are two.
-    wait_until(lambda: scene.world.node.count_publishers("/activemimic/chunk") == 1, "the policy to be alone")
-    time.sleep(1.0)
+    scene.wait_for_one_policy()
     assert np.abs(scene.watched.commands[-1].slots - held).max() <= STILL
     wait_until(lambda: scene.say("run").success, "the controller to run again")
     scene.wave()
