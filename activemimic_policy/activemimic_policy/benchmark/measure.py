@@ -19,15 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from activemimic_policy.benchmark.roofline import DeviceLimits, inference_work, measured_limits, synchronize
+from activemimic_policy.benchmark.roofline import DeviceLimits, inference_work, measured_limits, timed_s
 from activemimic_policy.checkpoint import ONNX, load_checkpoint
 from activemimic_policy.model.config import ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.runtime.eager import EagerRuntime
 from activemimic_policy.runtime.export import export_onnx, random_moment, relative_error
 from activemimic_policy.runtime.runtime import check_runtime, make_runtime
-
-WARM_UP = 5
 
 
 @dataclass(frozen=True)
@@ -190,11 +188,11 @@ def _measure_one(
             runtime.infer(moved, noise)
 
         cache = runtime.encode(moved)
-        whole = _times(lambda: runtime.infer(moved, noise), runs, place)
-        without = _times(uncached, max(runs // 4, 5), place)
-        prefix = _times(lambda: runtime.encode(moved), runs, place)
+        whole = timed_s(lambda: runtime.infer(moved, noise), runs, place)
+        without = timed_s(uncached, max(runs // 4, 5), place)
+        prefix = timed_s(lambda: runtime.encode(moved), runs, place)
         cache = runtime.encode(moved)
-        steps = _times(lambda: runtime.denoise(cache, moved.state, noise), runs, place)
+        steps = timed_s(lambda: runtime.denoise(cache, moved.state, noise), runs, place)
     peak = _peak_memory_bytes(place)
     work = inference_work(subject.config, precision)
     prefix_s = limits.seconds(work["vision"]) + limits.seconds(work["prefix"])
@@ -217,17 +215,6 @@ def _measure_one(
         device_tflops=limits.flops_per_s / 1e12,
         device_gb_per_s=limits.bytes_per_s / 1e9,
     )
-
-
-def _times(run: Callable[[], object], runs: int, device: str) -> list[float]:
-    times = []
-    for _ in range(WARM_UP + runs):
-        synchronize(device)
-        begin = time.perf_counter()
-        run()
-        synchronize(device)
-        times.append(time.perf_counter() - begin)
-    return times[WARM_UP:]
 
 
 def _peak_memory_bytes(device: str) -> float:

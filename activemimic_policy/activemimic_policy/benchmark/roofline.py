@@ -17,7 +17,7 @@ from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
 
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
-WARM_UP, REPEATS = 3, 10
+WARM_UP, REPEATS = 5, 10
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,19 @@ def measured_limits(device: str, precision: str) -> DeviceLimits:
 
 def best_seconds(run: Callable[[], object], device: str) -> float:
     """The shortest of some runs: a limit is what the device can do, not what it does on average."""
-    times = []
-    for _ in range(WARM_UP + REPEATS):
+    return min(timed_s(run, REPEATS, device))
+
+
+def timed_s(run: Callable[[], object], runs: int, device: str) -> list[float]:
+    """Seconds of each of `runs` calls, after a warm-up."""
+    times_s = []
+    for _ in range(WARM_UP + runs):
         synchronize(device)
         begin = time.perf_counter()
         run()
         synchronize(device)
-        times.append(time.perf_counter() - begin)
-    return min(times[WARM_UP:])
+        times_s.append(time.perf_counter() - begin)
+    return times_s[WARM_UP:]
 
 
 def synchronize(device: str) -> None:
