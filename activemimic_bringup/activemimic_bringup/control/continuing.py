@@ -88,11 +88,6 @@ class Continuation:
         self._chunk: Chunk | None = None
         self._cold = True
 
-    def rejected(self, chunk: Chunk) -> None:
-        """The controller did not take `chunk`: it is not gone on from."""
-        if self._chunk is not None and chunk.stamp_ns == self._chunk.stamp_ns:
-            self._chunk = None
-
     def sent(self, chunk: Chunk, now_ns: int) -> None:
         """`chunk` was handed to the controller at `now_ns`."""
         # A step that has begun is decided: the robot is on its way to that target.

@@ -106,15 +106,6 @@ def test_a_chunk_that_has_ended_is_not_gone_on_from() -> None:
     assert it.counters == {"ended": 2}
 
 
-def test_a_chunk_that_was_rejected_is_not_gone_on_from() -> None:
-    it = warm(continuation(), 60)
-    it.rejected(ramp(T0 - STEP))  # an older one does not matter
-    assert it.in_flight(T0 + STEP, at(0.1)) is not None
-    it.rejected(ramp(T0))
-    assert it.in_flight(T0 + STEP, at(0.1)) is None
-    assert it.counters["no_chunk"] == 1
-
-
 def test_a_chunk_that_the_robot_does_not_execute_is_not_gone_on_from() -> None:
     """Slots may be 0.3 s late, and off by what is 0.1 s at their full speed; grippers may do as they like."""
     it = warm(continuation(), 60)
