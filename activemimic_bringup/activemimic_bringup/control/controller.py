@@ -208,7 +208,7 @@ class Controller:
         return Verdict(True, "accepted")
 
     def update(self, now_ns: int, steady_ns: int | None = None) -> Command:
-        """The command for now. Call it once every `period_s`: the limits of motion count on it, whatever the clock says.
+        """The command for now. Call it once every `period_s`: the limits of motion count on it, not on `now_ns`.
 
         `steady_ns` is the time of a clock that cannot be set; without it clocks are not compared.
         """
