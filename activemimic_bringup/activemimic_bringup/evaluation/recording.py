@@ -15,10 +15,7 @@ from activemimic_training.bags import EpisodeReader
 from activemimic_training.dataset.video import VideoWriter
 
 from activemimic_bringup.evaluation.results import read_results
-
-CHUNK_TOPIC = "/activemimic/chunk"
-INFERENCE_TOPIC = "/activemimic/inference"
-STATUS_TOPIC = "/sim/task"
+from activemimic_bringup.nodes.topics import CHUNK, INFERENCE, TASK
 
 
 @dataclass(frozen=True)
@@ -55,20 +52,20 @@ class RecordedTrial:
     @cached_property
     def inference_ms(self) -> np.ndarray:
         """(K,) time of every inference, in ms."""
-        return np.array([float(values["inference_ms"]) for values in self._key_values(INFERENCE_TOPIC)])
+        return np.array([float(values["inference_ms"]) for values in self._key_values(INFERENCE.name)])
 
     @cached_property
     def chunk_latency_ms(self) -> np.ndarray:
         """(K,) from the stamp of an observation to the publication of the chunk that answers it, in ms."""
-        if CHUNK_TOPIC not in self.reader.types:
+        if CHUNK.name not in self.reader.types:
             return np.array([])
-        messages = self.reader.messages([CHUNK_TOPIC])
+        messages = self.reader.messages([CHUNK.name])
         return np.array([(m.publish_time_ns - stamp_ns(m.msg)) / 1e6 for m in messages])
 
     @cached_property
     def real_time_factors(self) -> np.ndarray:
         """(R,) the simulator's own, at every status."""
-        return np.array([float(values["real_time_factor"]) for values in self._key_values(STATUS_TOPIC)])
+        return np.array([float(values["real_time_factor"]) for values in self._key_values(TASK.name)])
 
     def views(self, cameras: tuple[str, ...] | None = None) -> Iterator[np.ndarray]:
         """The cameras side by side, (H, sum of W, 3) uint8 RGB, once for every image of the first.

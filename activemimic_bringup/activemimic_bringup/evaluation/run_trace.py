@@ -20,13 +20,10 @@ from activemimic_description.robot import load_robot
 
 from activemimic_bringup.control.chunk_fields import ChunkRejectedError, check_fields, read_trajectory
 from activemimic_bringup.evaluation.html import page, table
-from activemimic_bringup.evaluation.recording import CHUNK_TOPIC, INFERENCE_TOPIC, Motion, RecordedTrial
+from activemimic_bringup.evaluation.recording import Motion, RecordedTrial
+from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DIAGNOSTICS, INFERENCE, TELEOP, TIMING
 from activemimic_bringup.watching.stages import STAGES, ChunkStages, Key
 
-TIMING_TOPIC = "/activemimic/timing"
-CONTROL_TOPIC = "/activemimic/control"
-DIAGNOSTICS_TOPIC = "/diagnostics"
-TELEOP_TOPIC = "/activemimic/teleop"
 FORMATS = (".png", ".html")
 
 
@@ -82,7 +79,7 @@ class RunTrace:
     def modes(self) -> list[ModeChange]:
         """As they followed each other. What was before the recording is known from the next report."""
         changes: list[ModeChange] = []
-        for time_s, status in self._statuses(CONTROL_TOPIC, DIAGNOSTICS_TOPIC):
+        for time_s, status in self._statuses(CONTROL.name, DIAGNOSTICS.name):
             if "mode" not in status:
                 continue
             moves = status["mode"] != "idle"  # what plays while it is idle is a shadow
@@ -95,7 +92,7 @@ class RunTrace:
     def interventions(self) -> list[ReportedIntervention]:
         return [
             ReportedIntervention(time_s, status["kind"], status.get("slot", ""))
-            for time_s, status in self._statuses(CONTROL_TOPIC)
+            for time_s, status in self._statuses(CONTROL.name)
             if "kind" in status
         ]
 
@@ -103,7 +100,7 @@ class RunTrace:
     def stages(self) -> ChunkStages:
         """Of every chunk; those that were rejected end before `transport`."""
         stages = ChunkStages()
-        for _, status in self._statuses(INFERENCE_TOPIC, TIMING_TOPIC):
+        for _, status in self._statuses(INFERENCE.name, TIMING.name):
             if "stamp" in status and {"source", "receive_ms"} & status.keys():
                 stages.add(status)
         return stages
@@ -112,11 +109,11 @@ class RunTrace:
     def chunks(self) -> list[PlayedChunk]:
         """Those that were accepted, in the order of their arrival."""
         arrived_s: dict[Key, float] = {}
-        for _, status in self._statuses(TIMING_TOPIC):
+        for _, status in self._statuses(TIMING.name):
             stamp_ns = int(status["stamp"])
             arrived_s[stamp_ns, status["source"]] = self._seconds(stamp_ns) + float(status["chunk_age_ms"]) / 1e3
         played = []
-        for topic, source in ((CHUNK_TOPIC, "policy"), (TELEOP_TOPIC, "teleop")):
+        for topic, source in ((CHUNK.name, "policy"), (TELEOP.name, "teleop")):
             for message in self._messages(topic):
                 try:
                     chunk = check_fields(read_trajectory(message.msg), self.slots)
@@ -153,8 +150,8 @@ class RunTrace:
 
     def _statuses(self, *topics: str) -> Iterator[tuple[float, dict[str, str]]]:
         for message in self._messages(*topics):
-            for status in message.msg.status if message.topic == DIAGNOSTICS_TOPIC else [message.msg]:
-                if message.topic != DIAGNOSTICS_TOPIC or status.name == "controller":
+            for status in message.msg.status if message.topic == DIAGNOSTICS.name else [message.msg]:
+                if message.topic != DIAGNOSTICS.name or status.name == "controller":
                     yield (
                         self._seconds(message.log_time_ns),
                         {pair.key: pair.value for pair in status.values},

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from activemimic_bringup.control.chunk_fields import TRAJECTORY, write_trajectory
 from activemimic_bringup.demonstrations import Demonstration, DemonstrationPlan
-from activemimic_bringup.evaluation.recording import CHUNK_TOPIC, INFERENCE_TOPIC, STATUS_TOPIC
+from activemimic_bringup.nodes.topics import CHUNK, INFERENCE, TASK
 from activemimic_description.messages import BagMessages
 from activemimic_policy.execution.chunk import Chunk
 from activemimic_training.bags import EpisodeReader, EpisodeWriter
@@ -37,7 +37,7 @@ def as_trial(source: Path, target: Path, chunks: int = 3) -> Path:
     info, contract = reader.info, reader.contract
     about = {"task": info.task, "instruction": info.instruction, "seed": info.seed}
     with EpisodeWriter(target, contract, **about) as writer:
-        for topic, kind in ((CHUNK_TOPIC, TRAJECTORY), (INFERENCE_TOPIC, STATUS), (STATUS_TOPIC, STATUS)):
+        for topic, kind in ((CHUNK.name, TRAJECTORY), (INFERENCE.name, STATUS), (TASK.name, STATUS)):
             writer.add_topic(topic, kind)
         messages = BagMessages(writer.typestore)
 
@@ -52,9 +52,9 @@ def as_trial(source: Path, target: Path, chunks: int = 3) -> Path:
             stamp_ns = info.start_ns + number * 1000 * MS
             chunk = Chunk(stamp_ns, 100 * MS, np.zeros((16, len(contract.slots))))
             data = messages.serialize(write_trajectory(chunk, contract.slots, messages), TRAJECTORY)
-            writer.write(CHUNK_TOPIC, data, stamp_ns + LATENCY_MS * MS)
-            say(INFERENCE_TOPIC, stamp_ns + LATENCY_MS * MS, inference_ms=INFERENCE_MS[number % 3])
+            writer.write(CHUNK.name, data, stamp_ns + LATENCY_MS * MS)
+            say(INFERENCE.name, stamp_ns + LATENCY_MS * MS, inference_ms=INFERENCE_MS[number % 3])
         for number in range(4):
-            say(STATUS_TOPIC, info.start_ns + number * 1000 * MS, real_time_factor=0.99)
+            say(TASK.name, info.start_ns + number * 1000 * MS, real_time_factor=0.99)
         writer.close(info.outcome)
     return target
