@@ -24,10 +24,13 @@ class FakeRobot:
         self.commands: list[np.ndarray] = []
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
         self.stopped_topics: set[str] = set()
+        self.frozen_topics: set[str] = set()  # the same frame with new stamps
+        self.resized_topics: set[str] = set()
         self.follows = True
         self._messages = RosMessages()
         self._lock = threading.Lock()
-        self._image = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
+        self._image: np.ndarray = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
+        self._frozen = self._image.copy()
         self._publishers = {
             topic: node.create_publisher(ros_class(entry.type), topic, qos_profile(entry.qos))
             for topic, entry in contract.topics().items()
@@ -50,7 +53,11 @@ class FakeRobot:
         self._image[:8, :8] += 1  # no two frames of a living camera are the same
         for camera in self.contract.cameras.values():
             if camera.topic not in self.stopped_topics:
-                message = encode_image(camera, self._image, now_ns, self._messages)
+                image = self._frozen if camera.topic in self.frozen_topics else self._image
+                if camera.topic in self.resized_topics:
+                    image = np.ascontiguousarray(image[::2, ::2])
+                    camera = camera.model_copy(update={"width": image.shape[1], "height": image.shape[0]})
+                message = encode_image(camera, image, now_ns, self._messages)
                 self._publishers[camera.topic].publish(message)
         (source,) = self.contract.state
         if source.topic not in self.stopped_topics:

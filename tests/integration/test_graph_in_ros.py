@@ -95,7 +95,7 @@ def test_a_reset_refuses_what_cannot_be_and_goes_from_task_to_task(world: World)
 def test_an_evaluator_alone_names_the_service_it_misses(world: World, tmp_path: Path) -> None:
     evaluator = world.launch("evaluator", out=str(tmp_path), service_timeout_s=0.5)
     assert evaluator.ended() == 1
-    assert "/policy/enable: no such service after 0.5 s; is its node running?" in evaluator.text
+    assert "/policy/get_state: no such service after 0.5 s; is its node running?" in evaluator.text
 
 
 def test_one_command_records_an_expert_episode_without_losing_a_message(world: World, tmp_path: Path) -> None:

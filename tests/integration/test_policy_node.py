@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import signal
+import time
 from pathlib import Path
 
 import pytest
 from activemimic_description.contract import load_contract
 from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from trajectory_msgs.msg import JointTrajectory
@@ -103,6 +106,43 @@ def set_checkpoint(scene: Scene, folder: Path):
         SetParameters, "/policy/set_parameters", parameters=[Parameter(name="checkpoint", value=value)]
     )
     return answer.results[0]
+
+
+def change_state(scene: Scene, transition: str) -> tuple[bool, str]:
+    """Whether it was done, and the state after it."""
+    answer = scene.world.call(ChangeState, "/policy/change_state", transition=Transition(label=transition))
+    state = scene.world.call(GetState, "/policy/get_state")
+    return answer.success, state.current_state.label
+
+
+def test_it_goes_through_the_managed_life_cycle(scene: Scene, tmp_path: Path) -> None:
+    scene.wait_for_chunks()
+    assert change_state(scene, "deactivate") == (True, "inactive")
+    time.sleep(0.3)  # what was under way
+    silent_since = len(scene.chunks)
+    time.sleep(1.0)
+    assert len(scene.chunks) == silent_since
+    assert change_state(scene, "activate") == (True, "active")
+    scene.wait_for_chunks()
+
+
+def test_a_transition_that_the_state_does_not_have_is_refused_and_it_lives_on(scene: Scene) -> None:
+    assert change_state(scene, "activate") == (False, "active")
+    scene.policy.wait_for("activate: not while it is active; possible: deactivate, shutdown")
+    assert change_state(scene, "fly") == (False, "active")
+    scene.wait_for_chunks()
+
+
+def test_a_bad_checkpoint_leaves_it_unconfigured_until_a_good_one_is_named(scene: Scene, tmp_path: Path) -> None:
+    assert change_state(scene, "deactivate") == (True, "inactive")
+    assert change_state(scene, "cleanup") == (True, "unconfigured")
+    assert set_checkpoint(scene, tmp_path / "nowhere").successful
+    assert change_state(scene, "configure") == (False, "unconfigured")
+    scene.policy.wait_for(f"configure failed: checkpoint {tmp_path / 'nowhere'}")
+    assert set_checkpoint(scene, untrained_checkpoint(tmp_path / "good", CONTRACT)).successful
+    assert change_state(scene, "configure") == (True, "inactive")
+    assert change_state(scene, "activate") == (True, "active")
+    scene.wait_for_chunks()
 
 
 def test_it_ends_with_0_in_the_middle_of_its_work(scene: Scene) -> None:

@@ -130,7 +130,7 @@ def _evaluate_in_lockstep(
     from activemimic_bringup.evaluation.lockstep import LockstepPlan
     from activemimic_bringup.evaluation.lockstep import evaluate as run
     from activemimic_bringup.evaluation.plan import load_plan, published_plan
-    from activemimic_bringup.evaluation.report import write_report
+    from activemimic_bringup.evaluation.report import chunks_text, write_report
     from activemimic_bringup.evaluation.statistics import success_text
 
     make_task(task)
@@ -149,6 +149,7 @@ def _evaluate_in_lockstep(
         done = run(tried, out, workers, progress)
         bar.update(shown, completed=len(done))
     page = write_report(out)
+    console.print(f"chunks: {chunks_text(done)}")
     console.print(f"{success_text(sum(trial.success for trial in done), len(done))}; {page}")
 
 

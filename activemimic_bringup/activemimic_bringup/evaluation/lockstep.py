@@ -119,8 +119,10 @@ def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: Planned
         time_s = robot.simulation.time_s
         status = robot.tick().status
         stage_times_s.setdefault(status.stage, round(time_s, 3))
-        if status.success or status.failure or robot.simulation.time_s > time_limit_s:
+        holding = robot.controller.mode != "running"  # nobody is there to say the word
+        if status.success or status.failure or holding or robot.simulation.time_s > time_limit_s:
             break
+    failure = f"the controller holds: {robot.controller.reason}" if holding else f"not done within {time_limit_s:g} s"
     return Trial(
         number=planned.number,
         seed=planned.seed,
@@ -128,7 +130,7 @@ def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: Planned
         success=status.success,
         points=status.points,
         stage=status.stage,
-        failure=status.failure or ("" if status.success else f"not done within {time_limit_s:g} s"),
+        failure=status.failure or ("" if status.success else failure),
         time_s=round(robot.simulation.time_s, 3),
         stage_times_s=stage_times_s,
         first_seen_s=watch.trace.first_seen_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -39,6 +40,19 @@ def reached(trials: Sequence[Trial], stages: Sequence[str]) -> list[int]:
     return [*counts, sum(trial.success for trial in trials)]
 
 
+def chunks_text(trials: Sequence[Trial]) -> str:
+    """How many chunks the controller took, and for what reasons it rejected others."""
+    counts: Counter[str] = Counter()
+    for trial in trials:
+        for name, count in trial.diagnostics.get("controller", {}).items():
+            if name.startswith(("accepted_", "rejected_")):
+                counts[name] += int(count)
+    accepted = sum(count for name, count in counts.items() if name.startswith("accepted_"))
+    rejected = {name.removeprefix("rejected_"): n for name, n in counts.items() if name.startswith("rejected_")}
+    why = ", ".join(f"{kind} {count}" for kind, count in sorted(rejected.items()))
+    return f"{accepted} accepted, {sum(rejected.values())} rejected" + (f" ({why})" if why else "")
+
+
 def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
     protocol, trials = results.protocol, results.trials
     successes = sum(trial.success for trial in trials)
@@ -52,6 +66,7 @@ def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
         ("time limit", f"{protocol.time_limit_s:g} s"),
         ("points", f"{sum(trial.points for trial in trials)} of {most}"),
         ("time of a success", _spread([trial.time_s for trial in trials if trial.success])),
+        ("chunks", chunks_text(trials)),
         ("target first seen", _spread([t.first_seen_s for t in trials if t.first_seen_s is not None])),
     ]
     failures = sorted({trial.failure for trial in trials if trial.failure})

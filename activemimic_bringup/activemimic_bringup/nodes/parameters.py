@@ -103,7 +103,12 @@ POLICY = (
         choices=("auto", "replace", "rtc_trained", "rtc_guided"),
     ),
     Parameter("max_observation_age_s", 0.5, "An observation older than this is not inferred from, in s.", 0.02, 10.0),
-    Parameter("start_enabled", True, "Infer at once, without a call of ~/enable."),
+    Parameter(
+        "start",
+        "active",
+        "How far it goes by itself: to active it infers at once; further by `ros2 lifecycle set`.",
+        choices=("unconfigured", "inactive", "active"),
+    ),
 )
 
 RECORDER = (

@@ -6,22 +6,21 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from activemimic_bringup.checked_policy import load_checked_policy
 from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_bringup.control.continuing import JoinError
 from activemimic_bringup.errors import explanation
+from activemimic_bringup.nodes.managed import ManagedNode
 from activemimic_bringup.nodes.node import (
     OK,
     WARN,
@@ -42,36 +41,89 @@ PATIENCE_NS = 1_000_000_000  # after the start, before a missing camera is worth
 RETRY_S = 0.02  # between looks for an observation when there was none
 
 
-class PolicyNode(Node):
+class Loaded(NamedTuple):
+    """A checkpoint ready to be used: what infers from it, what that is told, and how long one inference took."""
+
+    checkpoint: str
+    replanner: Replanner
+    instruction: str
+    warm_ms: float
+
+
+class PolicyNode(ManagedNode):
     """Publishes a chunk every replan period, or nothing and the reason in /diagnostics and the log."""
 
     def __init__(self) -> None:
         super().__init__("policy")
-        values = declare(self, POLICY)
+        self._values = values = declare(self, POLICY)
         self._contract = load_contract(values["contract"])
-        if not values["checkpoint"]:
-            raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
-        self._values = values
-        warm_ms = self._use(*self._loaded(values["checkpoint"], values["instruction"]))
-        self._loading: threading.Thread | None = None
-        self._next: tuple[str, Replanner, str, float] | None = None  # loaded, to be used from the next inference on
-        self._load_error = ""
+        self._messages = RosMessages()
         self.exit_code = 0
         self.finished = False
-        self._enabled = values["start_enabled"]
+        self._replanner: Replanner | None = None  # there is one from configured to cleaned up
+        self._active = False
+        self._next: Loaded | None = None  # to be used from the next inference on
+        self._loading: threading.Thread | None = None
+        self._load_error = ""
         self._stopping = threading.Event()
         self._wake = threading.Event()
-        self._patient_until_ns = self._now_ns() + PATIENCE_NS
-        self._connect()
+        self._chunks = self.create_lifecycle_publisher(JointTrajectory, CHUNK.name, 10)
+        self._inferences = self.create_publisher(DiagnosticStatus, INFERENCE.name, 10)
+        self._diagnostics = Diagnostics(self)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.create_timer(1.0, self._report)
+        self.start(values["start"])
+        self.get_logger().info(f"ready: {self.state_label}")
+
+    def configure(self) -> None:
+        """Load the checkpoint, time one inference, and listen to the cameras and joint states."""
+        checkpoint, instruction = (self.get_parameter(name).value for name in ("checkpoint", "instruction"))
+        if not checkpoint:
+            raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
+        loaded = self._loaded(checkpoint, instruction)
+        self._use(loaded)
+        self._listeners = [
+            self._subscribe(source.topic, source.type, source.qos)
+            for source in (*self._contract.cameras.values(), *self._contract.state)
+        ]
+        self._stopping.clear()
         self._thread = threading.Thread(target=self._infer_until_stopped, name="inference", daemon=True)
         self._thread.start()
         self.get_logger().info(
-            f"ready: {values['checkpoint']}, {len(self._spec.cameras)} cameras, {warm_ms:.0f} ms per inference, "
-            f"a chunk of {self._spec.horizon} steps every {self._period_s:.2f} s, instruction: {self._instruction!r}"
+            f"{checkpoint}: {len(self._spec.cameras)} cameras, {loaded.warm_ms:.0f} ms per inference, a chunk of "
+            f"{self._spec.horizon} steps every {self._period_s:.2f} s, instruction: {self._instruction!r}"
         )
 
-    def _loaded(self, checkpoint: str, instruction: str) -> tuple[str, Replanner, str, float]:
-        """A checkpoint ready to be used: its name, what infers from it, what it is told, ms of one inference.
+    def activate(self) -> None:
+        """Infer, from observations newer than now."""
+        assert self._replanner is not None
+        now_ns = self._now_ns()
+        self._replanner.restart(now_ns)
+        self._patient_until_ns = now_ns + PATIENCE_NS
+        self._active = True
+        self._wake.set()
+
+    def deactivate(self) -> None:
+        """Rest; the checkpoint stays loaded."""
+        self._active = False
+
+    def cleanup(self) -> None:
+        """Let go of the checkpoint."""
+        self.close()
+        for listener in self._listeners:
+            self.destroy_subscription(listener)
+        self._replanner = self._next = None
+
+    def close(self) -> None:
+        """End the inference thread."""
+        self._active = False
+        self._stopping.set()
+        self._wake.set()
+        if self._replanner is not None:
+            self._thread.join(timeout=5.0)
+
+    def _loaded(self, checkpoint: str, instruction: str) -> Loaded:
+        """A checkpoint ready to be used.
 
         Raises ConfigurationError and whatever `load_checked_policy` does.
         """
@@ -94,37 +146,19 @@ class PolicyNode(Node):
             raise ConfigurationError(f"parameter {error}") from None
         if replanner.continuation.guided and values["runtime"] != "eager":
             raise ConfigurationError("parameter join: rtc_guided takes gradients and needs runtime:=eager")
-        return checkpoint, replanner, told, policy.warm_up()
+        return Loaded(checkpoint, replanner, told, policy.warm_up())
 
-    def _use(self, checkpoint: str, replanner: Replanner, instruction: str, warm_ms: float) -> float:
-        self._checkpoint, self._replanner, self._instruction = checkpoint, replanner, instruction
-        self._spec = replanner.policy.spec
+    def _use(self, loaded: Loaded) -> None:
+        self._checkpoint, self._replanner, self._instruction = loaded.checkpoint, loaded.replanner, loaded.instruction
+        self._spec = self._replanner.policy.spec
         self._period_s = self._values["replan_period_s"] or self._spec.execute_steps / self._spec.fps
-        return warm_ms
 
-    def close(self) -> None:
-        """End the inference thread."""
-        self._stopping.set()
-        self._wake.set()
-        self._thread.join(timeout=5.0)
-
-    def _connect(self) -> None:
-        sources = [*self._contract.cameras.values(), *self._contract.state]
-        for source in sources:
-            self._subscribe(source.topic, source.type, source.qos)
-        self._messages = RosMessages()
-        self._chunks = self.create_publisher(JointTrajectory, CHUNK.name, 10)
-        self._inferences = self.create_publisher(DiagnosticStatus, INFERENCE.name, 10)
-        self._diagnostics = Diagnostics(self)
-        self.create_service(SetBool, "~/enable", self._on_enable)
-        self.add_on_set_parameters_callback(self._on_parameters)
-        self.create_timer(1.0, self._report)
-
-    def _subscribe(self, topic: str, type_name: str, qos: Any) -> None:
+    def _subscribe(self, topic: str, type_name: str, qos: Any) -> Any:
         def on_message(message: Any) -> None:
-            self._replanner.add(topic, message, self._now_ns())
+            if self._replanner is not None:
+                self._replanner.add(topic, message, self._now_ns())
 
-        self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos))
+        return self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos))
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -133,11 +167,11 @@ class PolicyNode(Node):
         try:
             while not self._stopping.is_set():
                 if self._next is not None:
-                    self._use(*self._next)
+                    self._use(self._next)
                     self._next = None
                     self.get_logger().info(f"{self._checkpoint} infers from now on, instruction: {self._instruction!r}")
                 started_ns = self._now_ns()
-                inference = self._infer_once(started_ns) if self._enabled else None
+                inference = self._infer_once(started_ns) if self._active else None
                 spent_s = (self._now_ns() - started_ns) / 1e9
                 self._wake.wait(self._period_s - spent_s if inference else RETRY_S)
                 self._wake.clear()
@@ -147,39 +181,34 @@ class PolicyNode(Node):
             self.finished = True
 
     def _infer_once(self, now_ns: int) -> Inference | None:
-        was_refused = bool(self._replanner.refusal)
-        inference = self._replanner.infer(self._instruction, now_ns)
+        replanner = self._replanner
+        assert replanner is not None
+        was_refused = bool(replanner.refusal)
+        inference = replanner.infer(self._instruction, now_ns)
         if inference is None:
-            if self._replanner.refusal and now_ns > self._patient_until_ns:
-                why = self._replanner.refusal
+            if replanner.refusal and now_ns > self._patient_until_ns:
+                why = replanner.refusal
                 self.get_logger().warning(f"nothing is published: {why}", throttle_duration_sec=5.0)
             return None
         message = write_trajectory(inference.chunk, self._contract.slots, self._messages)
         sent_ns = self._now_ns()
         self._chunks.publish(message)
-        self._replanner.sent(inference.chunk, sent_ns)
-        lags_ms = {f"{name}_lag_ms": self._replanner.streams[name].lag_ms for name in self._contract.cameras}
+        replanner.sent(inference.chunk, sent_ns)
+        lags_ms = {f"{name}_lag_ms": replanner.streams[name].lag_ms for name in self._contract.cameras}
         self._inferences.publish(_inference_status(inference, sent_ns, lags_ms))
         if was_refused:
             self.get_logger().info("all cameras and joint states are there: chunks are published")
         return inference
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._enabled = request.data
-        if request.data:
-            self._replanner.restart(self._now_ns())
-            self._wake.set()
-        response.success = True
-        response.message = "enabled" if request.data else "disabled"
-        return response
-
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        for parameter in parameters:
+        """While there is no checkpoint yet, what is set counts from `configure` on."""
+        if self._replanner is not None:
             try:
-                if parameter.name == "instruction":
-                    self._instruction = self._checked_instruction(parameter.value, self._spec.instructions)
-                if parameter.name == "checkpoint":
-                    self._begin_to_load(parameter.value)
+                for parameter in parameters:
+                    if parameter.name == "instruction":
+                        self._instruction = self._checked_instruction(parameter.value, self._spec.instructions)
+                    if parameter.name == "checkpoint":
+                        self._begin_to_load(parameter.value)
             except ConfigurationError as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -212,8 +241,12 @@ class PolicyNode(Node):
 
     def _report(self) -> None:
         replanner = self._replanner
+        if replanner is None:
+            self._diagnostics.publish(OK, self.state_label, {"state": self.state_label})
+            return
         times_ms = np.array(replanner.inference_ms) if replanner.inference_ms else np.zeros(1)
         values = {
+            "state": self.state_label,
             "inference_ms": float(times_ms[-1]),
             "inference_p50_ms": float(np.percentile(times_ms, 50)),
             "inference_p99_ms": float(np.percentile(times_ms, 99)),
@@ -234,8 +267,8 @@ class PolicyNode(Node):
                 f"{name}_lag_ms": stream.lag_ms,
                 f"{name}_drops": stream.drops,
             }
-        if not self._enabled:
-            self._diagnostics.publish(OK, "disabled", values)
+        if not self._active:
+            self._diagnostics.publish(OK, self.state_label, values)
         elif replanner.refusal:
             self._diagnostics.publish(WARN, f"nothing is published: {replanner.refusal}", values)
         else:

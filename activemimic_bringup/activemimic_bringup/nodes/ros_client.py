@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
@@ -55,10 +57,20 @@ class RosClient:
                 raise TrialError(f"{service}: {key}: {result.reason}")
 
     def trigger(self, service: str) -> str:
-        return self._call(service, Trigger, Trigger.Request())
+        return self._word(service, Trigger, Trigger.Request())
 
     def set_bool(self, service: str, data: bool) -> str:
-        return self._call(service, SetBool, SetBool.Request(data=data))
+        return self._word(service, SetBool, SetBool.Request(data=data))
+
+    def set_active(self, node: str, active: bool) -> None:
+        """Bring a managed node to its state active, or to inactive; one that is there already is left alone."""
+        state = self._call(f"{node}/get_state", GetState, GetState.Request()).current_state.label
+        rising = {"unconfigured": ("configure", "activate"), "active": ()}.get(state, ("activate",))
+        resting = ("deactivate",) if state == "active" else ()
+        for transition in rising if active else resting:
+            request = ChangeState.Request(transition=Transition(label=transition))
+            if not self._call(f"{node}/change_state", ChangeState, request).success:
+                raise TrialError(f"{node} is {state} and could not {transition}; its log says why")
 
     def task_status(self) -> TaskStatus | None:
         return self._status
@@ -73,16 +85,19 @@ class RosClient:
         if self._stopping.wait(seconds):
             raise StoppedError
 
-    def _call(self, service: str, service_type: Any, request: Any) -> str:
+    def _word(self, service: str, service_type: Any, request: Any) -> str:
+        answer = self._call(service, service_type, request)
+        if not answer.success:
+            raise TrialError(f"{service}: {answer.message}")
+        return str(answer.message)
+
+    def _call(self, service: str, service_type: Any, request: Any) -> Any:
         if service not in self._services:
             self._services[service] = self._node.create_client(service_type, service)
         client = self._services[service]
         if not client.wait_for_service(timeout_sec=self._patience_s()):
             raise TrialError(f"{service}: no such service after {self._patience_s():g} s; is its node running?")
-        answer = self._answer(service, client.call_async(request))
-        if not answer.success:
-            raise TrialError(f"{service}: {answer.message}")
-        return str(answer.message)
+        return self._answer(service, client.call_async(request))
 
     def _answer(self, service: str, future: Future) -> Any:
         done = threading.Event()

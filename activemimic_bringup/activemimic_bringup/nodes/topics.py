@@ -107,7 +107,12 @@ STOP_ROBOT = Service("/controller/stop", _TRIGGER, "Brake, hold, and refuse to r
 IDLE = Service(
     "/controller/reset", _TRIGGER, "Command nothing any more. Refused while the robot still brakes: call hold first."
 )
-ENABLE_POLICY = Service("/policy/enable", _SET_BOOL, "Infer from observations newer than the call, or rest.")
+POLICY_STATE = Service(
+    "/policy/change_state",
+    "lifecycle_msgs/srv/ChangeState",
+    "ROS 2's managed life cycle: configure loads the checkpoint, activate infers from observations newer than the "
+    "call, deactivate rests, cleanup lets go of the checkpoint. `ros2 lifecycle set /policy activate`.",
+)
 START = Service(
     "/recorder/start",
     _TRIGGER,
@@ -118,4 +123,4 @@ STOP = Service("/recorder/stop", _SET_BOOL, "Close the episode: `data` says whet
 DISCARD = Service("/recorder/discard", _TRIGGER, "Delete the episode that is being recorded.")
 RESET = Service("/sim/reset", _TRIGGER, "Place everything as the parameters `task` and `seed` of /sim say.")
 EXPERT = Service("/sim/expert", _SET_BOOL, "Let the task's expert teleoperate, or rest.")
-SERVICES = (ARM, RUN, HOLD, STOP_ROBOT, IDLE, ENABLE_POLICY, START, STOP, DISCARD, RESET, EXPERT)
+SERVICES = (ARM, RUN, HOLD, STOP_ROBOT, IDLE, POLICY_STATE, START, STOP, DISCARD, RESET, EXPERT)

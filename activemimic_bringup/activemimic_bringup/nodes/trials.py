@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
 from activemimic_bringup.evaluation.results import Protocol as TrialProtocol
 from activemimic_bringup.evaluation.results import Trial, load_trials, save_trials
-from activemimic_bringup.nodes.topics import ARM, ENABLE_POLICY, EXPERT, HOLD, IDLE, RESET, RUN, START, STOP
+from activemimic_bringup.nodes.topics import ARM, EXPERT, HOLD, IDLE, RESET, RUN, START, STOP
 
 STATUS_TIMEOUT_S = 5.0  # /sim/task comes many times a second; longer silence means that the simulator stands
 
@@ -41,6 +41,7 @@ class Client(Protocol):
     def set_parameters(self, node: str, values: Mapping[str, Any]) -> None: ...
     def trigger(self, service: str) -> str: ...
     def set_bool(self, service: str, data: bool) -> str: ...
+    def set_active(self, node: str, active: bool) -> None: ...
     def task_status(self) -> TaskStatus | None: ...
     def diagnostics(self) -> dict[str, dict[str, str]]: ...
     def now_s(self) -> float: ...
@@ -85,8 +86,7 @@ class TrialSeries:
     def _run_one(self, planned: PlannedTrial) -> Trial:
         client, protocol, seed = self._client, self._protocol, planned.seed
         by_expert = protocol.policy == "expert"
-        mover = EXPERT.name if by_expert else ENABLE_POLICY.name
-        client.set_bool(mover, False)
+        self._let_move(False)
         self._release_robot()
         cell = -1 if planned.cell is None else planned.cell
         variations = ",".join(protocol.variations)
@@ -107,16 +107,20 @@ class TrialSeries:
         try:
             client.trigger(ARM.name)
             client.trigger(RUN.name)
-            client.set_bool(mover, True)
+            self._let_move(True)
             status = self._wait_for_end(seed, started_s, stage_times_s)
         except BaseException:
             with contextlib.suppress(TrialError):
                 client.trigger(HOLD.name)
             raise
         diagnostics = client.diagnostics()
+        failure = f"not done within {protocol.time_limit_s:g} s"
+        controller = diagnostics.get("controller", {})
+        if controller.get("mode") == "holding":
+            failure = f"the controller holds: {controller['reason']}"
         if self._record:
             client.set_bool(STOP.name, status.success)
-        client.set_bool(mover, False)
+        self._let_move(False)
         self._release_robot()
         return Trial(
             number=planned.number,
@@ -125,12 +129,18 @@ class TrialSeries:
             success=status.success,
             points=int(status.values.get("points", 0)),
             stage=status.values.get("stage", ""),
-            failure=status.failure or ("" if status.success else f"not done within {protocol.time_limit_s:g} s"),
+            failure=status.failure or ("" if status.success else failure),
             time_s=status.time_s,
             stage_times_s=stage_times_s,
             episode=episode,
             diagnostics=diagnostics,
         )
+
+    def _let_move(self, moves: bool) -> None:
+        if self._protocol.policy == "expert":
+            self._client.set_bool(EXPERT.name, moves)
+        else:
+            self._client.set_active("/policy", moves)
 
     def _release_robot(self) -> None:
         """Brake, and command nothing once it rests."""

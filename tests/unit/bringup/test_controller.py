@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from activemimic_bringup.control.chunk_fields import ChunkFields, fields_of
 from activemimic_bringup.control.controller import Controller, ControllerConfig
+from activemimic_bringup.control.feasible import NOISE
 from activemimic_description.robot import load_robot
 from activemimic_policy.execution.chunk import Chunk
 from hypothesis import given, settings
@@ -230,6 +231,23 @@ def test_a_bad_chunk_is_rejected_whole_and_the_one_playing_goes_on(changes, kind
     command = rig.tick()
     assert command.mode == "running"
     np.testing.assert_allclose(command.positions, target, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.25])
+@pytest.mark.parametrize(
+    "slot", [1, 3]
+)  # head pitch at its limit and the slow lift: where a network's noise shows most
+def test_noise_around_what_is_meant_passes_the_feasibility_check_and_more_does_not(slot: int, share: float) -> None:
+    rig = Rig()
+    rig.measured = moved(ROBOT.home, 1, ROBOT.upper[1] - ROBOT.home[1])
+    rig.running()
+    noise = np.zeros((50, S))
+    noise[5, slot] = share * (ROBOT.upper - ROBOT.lower)[slot]
+    verdict = rig.controller.on_chunk(rig.fields(points=rig.measured + noise), "policy", rig.now_ns)
+    assert verdict.accepted == (share < NOISE), verdict.reason
+    for _ in range(60):
+        command = rig.tick()
+        assert np.all(command.positions <= ROBOT.upper + 1e-9)
 
 
 def test_a_chunk_whose_last_point_is_past_is_rejected() -> None:

@@ -25,6 +25,7 @@ class FakeNodes:
         self.refusals: dict[str, str] = {}
         self.silent = False
         self.failing_seeds: set[int] = set()
+        self.controller: dict[str, str] = {}
         self._now_s = 100.0
         self._reset_s = 0.0
         self._seed = -1
@@ -44,6 +45,9 @@ class FakeNodes:
         self._call(f"{service} {data}")
         return ""
 
+    def set_active(self, node: str, active: bool) -> None:
+        self._call(f"{node} {'activate' if active else 'deactivate'}")
+
     def task_status(self) -> TaskStatus | None:
         if self.silent:
             return None
@@ -55,7 +59,7 @@ class FakeNodes:
         return TaskStatus(self._now_s, "reaching", self._seed, time_s, success, failure, values)
 
     def diagnostics(self) -> dict[str, dict[str, str]]:
-        return {"controller": {"rate_hz": "30.0"}}
+        return {"controller": {"rate_hz": "30.0", **self.controller}}
 
     def now_s(self) -> float:
         return self._now_s
@@ -87,6 +91,14 @@ def test_a_trial_is_a_success_when_the_task_says_so_in_time(tmp_path: Path) -> N
     assert [trial.time_s for trial in trials.trials] == pytest.approx([2.0, 4.0, 5.0], abs=0.1)
     assert [trial.failure for trial in trials.trials] == ["", "", "not done within 5 s"]
     assert trials.trials[0].diagnostics == {"controller": {"rate_hz": "30.0"}}
+
+
+def test_a_controller_that_held_is_named_as_what_ended_the_trial(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    nodes.controller = {"mode": "holding", "reason": "the policy has been silent"}
+    trials = series(nodes, tmp_path, (9,))
+    trials.run()
+    assert trials.trials[0].failure == "the controller holds: the policy has been silent"
 
 
 def test_stages_are_noted_when_they_are_reached_first(tmp_path: Path) -> None:
@@ -129,7 +141,7 @@ def test_nodes_are_called_in_an_order_that_never_moves_the_robot_by_surprise(tmp
 def test_the_policy_is_told_the_tasks_instruction(tmp_path: Path) -> None:
     nodes = FakeNodes()
     series(nodes, tmp_path, (1,)).run()
-    told, enabled = (nodes.calls.index(call) for call in ("/policy {'instruction': 'pick'}", "/policy/enable True"))
+    told, enabled = (nodes.calls.index(call) for call in ("/policy {'instruction': 'pick'}", "/policy activate"))
     assert told < enabled
 
 
@@ -157,8 +169,8 @@ def test_a_braking_robot_is_waited_for_and_one_that_never_rests_ends_the_series(
 
 def test_the_robot_holds_when_something_goes_wrong(tmp_path: Path) -> None:
     nodes = FakeNodes()
-    nodes.refusals["/policy/enable True"] = "no answer within 15 s"
-    with pytest.raises(TrialError, match="/policy/enable True: no answer within 15 s"):
+    nodes.refusals["/policy activate"] = "no answer within 15 s"
+    with pytest.raises(TrialError, match="/policy activate: no answer within 15 s"):
         series(nodes, tmp_path, (1,)).run()
     assert nodes.calls[-1] == "/controller/hold"
 

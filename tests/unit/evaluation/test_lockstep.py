@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from activemimic_bringup.evaluation import lockstep
 from activemimic_bringup.evaluation.lockstep import LockstepPlan, evaluate
+from activemimic_bringup.evaluation.movers import HoldStill
 from activemimic_bringup.evaluation.plan import published_plan, seed_series
 from activemimic_bringup.evaluation.results import ResultsError, Trial
 from activemimic_bringup.evaluation.trace import read_trace
@@ -101,6 +103,18 @@ def test_a_shorter_time_limit_ends_the_trial(tmp_path: Path) -> None:
     assert not trial.success
     assert trial.failure == "not done within 1 s"
     assert trial.time_s == pytest.approx(1.0 + 1 / 30, abs=0.04)
+
+
+def test_a_policy_that_falls_silent_ends_the_trial_with_the_controllers_words(tmp_path: Path, monkeypatch) -> None:
+    class SpeaksOnce(HoldStill):
+        def chunk_due(self) -> Chunk | None:
+            return self.chunk() if self.robot.index == 0 else None
+
+    monkeypatch.setattr(lockstep, "make_mover", lambda name, robot, *_: SpeaksOnce(robot))
+    (trial,) = evaluate(replace(PLAN, trials=PLAN.trials.first(1)), tmp_path, workers=1)
+    assert not trial.success
+    assert trial.failure.startswith("the controller holds: the policy has been silent")
+    assert trial.time_s < 1.0
 
 
 @pytest.mark.parametrize("policy", ["hold", "random"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.evaluation.report import reached, write_report
+from activemimic_bringup.evaluation.report import chunks_text, reached, write_report
 from activemimic_bringup.evaluation.results import Protocol, ResultsError, Trial, save_trials
 from activemimic_bringup.evaluation.trace import SEEN_PX, Trace
 
@@ -36,6 +37,12 @@ def page(tmp_path: Path) -> str:
 
 def test_the_funnel_counts_who_came_at_least_so_far() -> None:
     assert reached(TRIALS, STAGES) == [3, 2, 2, 1, 1]
+
+
+def test_rejected_chunks_are_counted_by_reason() -> None:
+    controllers = ({"accepted_policy": "7", "rejected_speed": "2"}, {"accepted_policy": "3", "rejected_start": "1"}, {})
+    trials = [replace(TRIALS[0], diagnostics={"controller": counters}) for counters in controllers]
+    assert chunks_text(trials) == "10 accepted, 3 rejected (speed 2, start 1)"
 
 
 def test_the_page_says_what_was_tried_and_how_it_went(page: str) -> None:
