@@ -35,7 +35,7 @@ class Scene:
 
     def wait_for_chunks(self, count: int = 3) -> None:
         wanted = len(self.chunks) + count
-        wait_until(lambda: len(self.chunks) >= wanted, f"{count} more chunks")
+        wait_until(lambda: len(self.chunks) >= wanted, f"{count} more chunks\n{self.policy.text}")
 
 
 @pytest.fixture(scope="module")
