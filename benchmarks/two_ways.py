@@ -125,7 +125,7 @@ def trial(seed: int, latencies: Latencies, policy_join: str, player_join: str) -
     late = LateChunks(latencies.replay(seed))
     player = LinearPlayer() if player_join == "linear" else ChunkPlayer(_SPEC.slots, joining=make_joining(player_join))
     place, command, run = np.zeros(1), np.zeros(1), Run(RATE_HZ, np.array([VELOCITY]))
-    player.reset(place)
+    player.reset([place, np.zeros_like(place), np.zeros_like(place)])
 
     def infer() -> Chunk:
         in_flight = continuation.in_flight(now_ns, place)

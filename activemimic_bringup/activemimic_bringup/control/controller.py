@@ -198,8 +198,7 @@ class Controller:
             self._start_from(self._state, now_ns)  # a shadow: the robot does not follow it
             self._in_charge = None
         if source != self._in_charge:
-            player.reset(self._limiter.setpoint.position)  # it goes on from where, and since when, the robot is
-            player.sample(self._last_ns)
+            player.reset(self._limiter.setpoint.motion, self._last_ns)  # it goes on as the robot moves now
             other.reset()
         player.accept(checked)
         self._in_charge = source

@@ -67,6 +67,11 @@ class Setpoint:
     velocity: np.ndarray
     acceleration: np.ndarray
 
+    @property
+    def motion(self) -> np.ndarray:
+        """(3, S) position, velocity and acceleration."""
+        return np.stack([self.position, self.velocity, self.acceleration])
+
 
 class MotionLimiter:
     """Follows one wanted position per control cycle within `limits`; call `step` or `brake` once every `period_s`.

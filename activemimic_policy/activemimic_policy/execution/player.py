@@ -57,20 +57,22 @@ class ChunkPlayer:
         """The chunk that is being played, or was last."""
         return self._chunk
 
-    def reset(self, positions: npt.ArrayLike | None = None) -> None:
-        """Forgets every chunk; the next one starts at rest from `positions` (S,), as the measured pose, if given."""
+    def reset(self, motion: npt.ArrayLike | None = None, t_ns: int | None = None) -> None:
+        """Forgets every chunk.
+
+        Args:
+            motion: (3, S) position, velocity and acceleration at t_ns from which the next chunk goes on.
+        """
         self._joining.reset()
         self._chunk: Chunk | None = None
         self._spline: Spline | None = None
         self._first = 0  # the chunk's point that the spline begins with
         self._blend: Blend | None = None
         self._blend_ns = 0  # when the blend began
-        self._last: npt.NDArray[np.float64] | None = None  # (3, S): the motion wanted last
-        if positions is not None:
-            start = np.asarray(positions, dtype=np.float64)
-            self._last = np.stack([start, np.zeros_like(start), np.zeros_like(start)])
-        self._last_ns: int | None = None
-        self._playing = False  # whether something was wanted last
+        # (3, S): the motion wanted last
+        self._last = None if motion is None else np.array(motion, dtype=np.float64)
+        self._last_ns = t_ns
+        self._playing = self._last is not None and bool(self._last[_VELOCITY:].any())  # whether something was wanted
         self._starts_anew = False
         self._fed_point = -1  # the last point whose gripper command the latches have seen
         self._latch_due_ns: int | None = None

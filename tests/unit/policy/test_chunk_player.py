@@ -48,7 +48,7 @@ def test_point_k_is_commanded_k_plus_one_steps_after_the_stamp_and_between_point
 
 def test_the_first_chunk_after_a_reset_starts_from_the_given_pose():
     it = player()
-    it.reset([10.0, 0.0])
+    it.reset([[10.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
     it.accept(chunk([20, 30]))
     joint = played(it, range(0, 201, 10))[:, 0]
     assert joint[[0, 10, 15, 20]] == pytest.approx([10, 20, 25, 30])
@@ -149,7 +149,7 @@ def test_a_latched_gripper_is_open_or_closed_and_counts_the_chunks_steps_not_con
 
 def test_chunks_that_replace_each_other_quickly_do_not_count_a_step_twice():
     it = player()
-    it.reset([0.0, 1.0])
+    it.reset([[0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
     opened = None
     for t in range(0, 2000, 10):
         if t % 50 == 0:
@@ -173,6 +173,6 @@ def test_without_the_latch_a_gripper_follows_like_any_slot():
 
 def test_a_reset_with_a_closed_gripper_keeps_it_closed():
     it = player()
-    it.reset([0.0, 0.8])
+    it.reset([[0.0, 0.8], [0.0, 0.0], [0.0, 0.0]])
     it.accept(chunk(np.zeros(4)))
     assert played(it, [10, 50])[:, 1].tolist() == [1, 1]
