@@ -48,10 +48,9 @@ def test_a_full_disk_ends_the_episode_with_everything_before_it_readable(small_d
     writer.close("unknown")
     read = list(EpisodeReader(small_disk / "one").raw_messages())
     assert [message.sequence for message in read] == list(range(1, written + 1))
-    assert 6 <= written
+    assert written >= 6
     with pytest.raises(BagError, match=r"two\.recording: cannot be written: No space left"):
-        for name in ("two", "three"):
-            EpisodeWriter(small_disk / name, contract, task="t", instruction="i")
+        EpisodeWriter(small_disk / "two", contract, task="t", instruction="i")
     assert not (small_disk / "two.recording").exists()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
 from activemimic_description.contract import Qos
@@ -16,7 +17,8 @@ _RELIABILITY = {"reliable": 1, "best_effort": 2}
 _DURABILITY = {"transient_local": 1, "volatile": 2}
 
 
-class TopicMetadata(NamedTuple):
+@dataclass(frozen=True)
+class TopicMetadata:
     """One topic as metadata.yaml lists it; `offered_qos` as `offered_qos` below writes it."""
 
     name: str

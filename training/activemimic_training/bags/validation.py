@@ -18,8 +18,10 @@ from activemimic_training.bags.sources import Moved, interventions, moved_by, ta
 
 COMMAND_GAP_S = 0.5  # a robot that was commanded nothing for so long was not under control
 LOST_SHARE = 0.01  # of a topic's messages; fewer losses are only told
-# Beyond a limit by more than this share of the range: more than a controller's overshoot or a sagging arm.
-BEYOND = 0.01
+# Beyond a limit by more than this share of the range. A gripper that squeezes and an arm that sags are measured a
+# little beyond theirs; much more is a wrong unit or offset. Commands are never sent beyond.
+BEYOND = {"measured": 0.05, "commanded": 0.01}
+MOVES = 0.01  # of the range: a joint that moves less stands
 AT_LIMIT = 0.001  # so near to a limit, as a share of the range, a command has been clipped to it
 CLIPPED_S = 0.5
 
@@ -209,7 +211,7 @@ class _Joints:
             for slot, listed in zip(self._robot.slots, by_slot, strict=True):
                 span, values = slot.upper - slot.lower, np.array(listed)
                 beyond = np.maximum(slot.lower - values, values - slot.upper)
-                if (count := int((beyond > BEYOND * span).sum())) > 0:
+                if (count := int((beyond > BEYOND[verb] * span).sum())) > 0:
                     found.append(
                         f"{slot.name}: {verb} beyond its limits [{slot.lower:g}, {slot.upper:g}] {count} times, "
                         f"by at most {beyond.max():.3f} {slot.unit}"
@@ -221,7 +223,7 @@ class _Joints:
         found = []
         for slot, listed in zip(self._robot.slots, self._values["commanded"], strict=True):
             span, values = slot.upper - slot.lower, np.array(listed)
-            if slot.is_gripper or not len(values) or np.ptp(values) < BEYOND * span:
+            if slot.is_gripper or not len(values) or np.ptp(values) < MOVES * span:
                 continue
             at_limit = (values < slot.lower + AT_LIMIT * span) | (values > slot.upper - AT_LIMIT * span)
             seconds = float(at_limit.mean()) * info.duration_s
