@@ -35,7 +35,7 @@ class RecorderNode(Node):
         self.create_service(SetBool, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/discard", self._on_discard)
         self._diagnostics = Diagnostics(self)
-        self.create_timer(1.0, self._on_second)
+        self.create_timer(1.0, self._report)
         self.create_timer(FLUSH_S, self._recording.flush)
         self.get_logger().info(f"ready: contract {contract.name}, episodes go to {self._recording.out}")
 
@@ -88,9 +88,10 @@ class RecorderNode(Node):
             response.message = str(error)
             response.success = False
             self.get_logger().warning(response.message)
+        self._report()  # at once: whoever asked wants to see it
         return response
 
-    def _on_second(self) -> None:
+    def _report(self) -> None:
         state = self._recording.look(self.get_clock().now().nanoseconds)
         folder = state.folder
         values = {

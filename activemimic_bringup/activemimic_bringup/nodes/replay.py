@@ -98,15 +98,13 @@ class Replay:
             time.sleep(0.05)
 
     def _refuse_other_publishers(self) -> None:
-        until_s = time.monotonic() + DISCOVERY_S
-        while time.monotonic() < until_s:
-            time.sleep(0.1)
-            for topic in self.topics:
-                if names := [info.node_name for info in self._node.get_publishers_info_by_topic(topic)]:
-                    raise ReplayError(
-                        f"{topic} is published already, by {', '.join(names)}; end it, name other topics with "
-                        f"--topics, or choose another ROS_DOMAIN_ID"
-                    )
+        time.sleep(DISCOVERY_S)
+        for topic in self.topics:
+            if names := [info.node_name for info in self._node.get_publishers_info_by_topic(topic)]:
+                raise ReplayError(
+                    f"{topic} is published already, by {', '.join(names)}; end it, name other topics with --topics, "
+                    f"or choose another ROS_DOMAIN_ID"
+                )
 
 
 def shifted(data: bytes, by_ns: int) -> bytes:
