@@ -11,6 +11,11 @@ from activemimic_training.bags.writer import FLUSH_S
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, qos_profile, run
 from activemimic_bringup.nodes.parameters import RECORDER
 from activemimic_bringup.nodes.recording import STACK_TOPICS, Recording, RecordingRefusedError
@@ -28,9 +33,9 @@ class RecorderNode(Node):
         self._recording = Recording(contract, Path(values["out"]), values["min_free_gb"], self.get_logger().warning)
         for topic, entry in contract.topics().items():
             # A deeper queue than the contract's: the writer may pause for the disk, and must not lose messages.
-            self._subscribe(topic, entry.type, entry.qos.model_copy(update={"depth": 100}))
+            self._subscribe(topic, entry.type, entry.qos.model_copy(update={"depth": 100}), warn=True)
         for topic, type_name in STACK_TOPICS.items():
-            self._subscribe(topic, type_name, _STACK_QOS)
+            self._subscribe(topic, type_name, _STACK_QOS, warn=False)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(SetBool, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/discard", self._on_discard)
@@ -49,7 +54,9 @@ class RecorderNode(Node):
                 return
             self.get_logger().warning(f"{folder}: closed at shutdown after {info.duration_s:.1f} s, outcome unknown")
 
-    def _subscribe(self, topic: str, type_name: str, qos: Qos) -> None:
+    def _subscribe(self, topic: str, type_name: str, qos: Qos, warn: bool) -> None:
+        """`warn` of publishers whose QoS or type does not fit; each such watch costs time with every message."""
+
         def on_message(data: Any, info: Any) -> None:
             self._recording.on_message(
                 topic,
@@ -60,7 +67,14 @@ class RecorderNode(Node):
                 sequence=info.get("publication_sequence_number"),
             )
 
-        self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos), raw=True)  # type: ignore[arg-type]
+        self.create_subscription(
+            ros_class(type_name),
+            topic,
+            on_message,  # type: ignore[arg-type]
+            qos_profile(qos),
+            raw=True,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=warn),
+        )
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         values = {name: self.get_parameter(name).value for name in ("task", "instruction", "seed")}
