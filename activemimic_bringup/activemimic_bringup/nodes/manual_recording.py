@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,12 +38,12 @@ class RecorderClient(Protocol):
 @dataclass(frozen=True)
 class TopicRate:
     topic: str
-    hz: float
+    hz: float | None  # None: not known yet
     contract_hz: float
 
     @property
     def low(self) -> bool:
-        return self.hz < LOW_RATE * self.contract_hz
+        return self.hz is not None and self.hz < LOW_RATE * self.contract_hz
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,7 @@ class ManualRecording:
         values = self._client.diagnostics().get("recorder", {})
         heard = self._client.silent_s("recorder") < SILENT_S
         recording = values.get("recording") == "True"
-        rates = tuple(
-            TopicRate(topic, float(text), float(values[f"{topic}_contract_hz"]))
-            for topic, text in ((key.removesuffix("_rate_hz"), text) for key, text in values.items() if _is_rate(key))
-        )
+        rates = tuple(_rates(values))
         self._watch(rates if recording and heard else (), values.get("trouble", ""))
         return RecorderFrame(
             heard=heard,
@@ -153,7 +150,7 @@ class ManualRecording:
     def _watch(self, rates: tuple[TopicRate, ...], trouble: str) -> None:
         low = {rate.topic: rate for rate in rates if rate.low}
         for topic in low.keys() - self._low:
-            self._say(f"{topic}: {low[topic].hz:.1f} Hz, expected {low[topic].contract_hz:g} Hz", alarming=True)
+            self._say(f"{topic}: {low[topic].hz or 0.0:.1f} Hz, expected {low[topic].contract_hz:g} Hz", alarming=True)
         if trouble and trouble != self._trouble:
             self._say(trouble, alarming=True)
         self._low, self._trouble = set(low), trouble
@@ -162,5 +159,9 @@ class ManualRecording:
         self._lines.append(Line(time.strftime("%H:%M:%S"), text, alarming))
 
 
-def _is_rate(key: str) -> bool:
-    return key.endswith("_rate_hz")
+def _rates(values: Mapping[str, str]) -> Iterator[TopicRate]:
+    for key, text in values.items():
+        if key.endswith("_contract_hz"):
+            topic = key.removesuffix("_contract_hz")
+            measured = values.get(f"{topic}_rate_hz")
+            yield TopicRate(topic, float(measured) if measured is not None else None, float(text))

@@ -19,7 +19,8 @@ STACK_TOPICS = {topic.name: topic.type for topic in TOPICS}  # recorded beside t
 # It has several publishers, so that gaps in its sequence numbers say nothing about lost messages.
 SHARED_TOPICS = frozenset({DIAGNOSTICS.name})
 FRESH_S = 1.0
-RATE_S = 2.0  # window of the rates
+RATE_S = 2.0  # longest window of the rates,
+KNOWN_S = 0.9  # and shortest: opening and closing a file takes time, in which messages wait to be counted
 SPARE = 0.1  # of min_free_gb: with less an episode is ended, so that the disk is not filled to the last byte
 
 _OUTCOMES: dict[bool | None, Outcome] = {True: "success", False: "failure", None: "unknown"}
@@ -39,7 +40,7 @@ class RecordingState:
     messages: int
     lost: int
     free_gb: float
-    rates_hz: dict[str, float]  # of the contract's topics, over the last RATE_S
+    rates_hz: dict[str, float]  # of the contract's topics, over the last RATE_S; empty while they are not known
     trouble: str  # why the last episode was ended by itself; "" once a new one has begun
 
 
@@ -108,6 +109,7 @@ class Recording:
             writer.add_topic(topic, type_name)
         self._writer, self._started_ns, self.trouble = writer, now_ns, ""
         self._slow.clear()
+        self._history.clear()
         return folder
 
     def stop(self, success: bool | None) -> tuple[Path, EpisodeInfo]:
@@ -162,6 +164,7 @@ class Recording:
         if self._writer is None:
             raise RecordingRefusedError(self.trouble or "not recording: call ~/start first")
         writer, self._writer = self._writer, None
+        self._history.clear()
         return writer
 
     def _end(self, why: str) -> None:
@@ -180,13 +183,13 @@ class Recording:
     def _rates_hz(self) -> dict[str, float]:
         (then_ns, before), (now_ns, counts) = self._history[0], self._history[-1]
         seconds = (now_ns - then_ns) / 1e9
-        return {
-            topic: (counts[topic] - before[topic]) / seconds if seconds else 0.0 for topic in self.contract.topics()
-        }
+        if seconds < KNOWN_S:
+            return {}
+        return {topic: (counts[topic] - before[topic]) / seconds for topic in self.contract.topics()}
 
     def _warn_of_slow_topics(self, now_ns: int, rates_hz: dict[str, float]) -> None:
         """Once for each time a topic falls below its rate; the first window has to be over."""
-        if now_ns - self._started_ns < RATE_S * 1e9:
+        if not rates_hz or now_ns - self._started_ns < RATE_S * 1e9:
             return
         for topic, entry in self.contract.topics().items():
             slow = rates_hz[topic] < LOW_RATE * entry.rate_hz

@@ -43,13 +43,14 @@ def _rates(frame: RecorderFrame) -> Table:
     for rate in frame.rates if frame.heard else ():
         style = _style(rate, bool(frame.episode))
         word = "too slow" if rate.low else ""
-        table.add_row(rate.topic, Text(f"{rate.hz:.1f}", style), f"{rate.contract_hz:g}", Text(word, style))
+        measured = "…" if rate.hz is None else f"{rate.hz:.1f}"
+        table.add_row(rate.topic, Text(measured, style), f"{rate.contract_hz:g}", Text(word, style))
     return table
 
 
 def _style(rate: TopicRate, recording: bool) -> str:
     if not rate.low:
-        return "green"
+        return "dim" if rate.hz is None else "green"
     return "bold red" if recording else "yellow"
 
 

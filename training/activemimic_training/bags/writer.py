@@ -69,7 +69,7 @@ class EpisodeWriter:
         self._flushed_at = time.monotonic()
         self._mcap_name = f"{self.folder.name}_0.mcap"
         self._file = self._create()
-        # Images are compressed already or, raw, cost more time to compress than there is.
+        # Most of what is recorded is JPEG, which does not shrink any further.
         self._mcap: Writer | None = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE)  # type: ignore[arg-type]
         self._mcap.start(profile="ros2")
         for topic, entry in entries.items():
