@@ -247,7 +247,9 @@ def _lost_remarks(reports: list[TopicReport]) -> list[str]:
 
 
 def _control_remarks(info: EpisodeInfo, moved: list[Moved], told: dict[str, int]) -> list[str]:
-    remarks = ["recovered"] if info.recovered else []
+    remarks = [
+        word for word, holds in (("recovered", info.recovered), ("no instruction", not info.instruction)) if holds
+    ]
     if taken := takeovers(moved):
         when = ", ".join(
             f"{(one.start_ns - info.start_ns) / 1e9:.1f} to {(one.stop_ns - info.start_ns) / 1e9:.1f} s"
