@@ -128,7 +128,9 @@ def _generate_one(
         for _ in range(steps):
             robot.tick()
     frames = robot.rate_hz // (plan.camera_hz or robot.rate_hz)
-    with EpisodeWriter(folder, contract, task=plan.task, instruction=robot.simulation.instruction, seed=seed) as writer:
+    extra = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
+    instruction = robot.simulation.instruction
+    with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)
         while True:
             if robot.index % steps == 0:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import select
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from activemimic_description.codec import encode_command
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_training.bags import EpisodeReader, load_episode_info
+from activemimic_training.bags import EpisodeReader, find_episodes, load_episode_info, recover
+from activemimic_training.bags.durable import RESERVE_BYTES
+from activemimic_training.dataset import build_dataset
 from std_srvs.srv import SetBool, Trigger
 
-from .conftest import World, wait_until
+from .conftest import Process, World, wait_until
 from .fake_robot import FakeRobot
 
 CONTRACT = load_contract("g1_sim")
@@ -30,14 +40,20 @@ class Scene:
         world.node.create_timer(1 / 30, self._command)
         self.recorder = self.start_recorder(out)
 
-    def start_recorder(self, out: Path):
-        recorder = self.world.start("recorder", out=str(out), task="reaching", instruction="pick", seed=7)
+    def start_recorder(self, out: Path, **parameters: Any) -> Process:
+        about = {"task": "reaching", "instruction": "pick", "seed": 7, **parameters}
+        recorder = self.world.start("recorder", out=str(out), **about)
         topics = [camera.topic for camera in CONTRACT.cameras.values()]
         wait_until(
             lambda: all(self.world.node.count_subscribers(topic) for topic in topics), "the recorder to subscribe"
         )
         time.sleep(0.3)  # the first frames
         return recorder
+
+    def restart_recorder(self, out: Path, **parameters: Any) -> Process:
+        self.recorder.end()
+        self.recorder = self.start_recorder(out, **parameters)
+        return self.recorder
 
     def start(self) -> Path:
         answer = self.world.call(Trigger, "/recorder/start")
@@ -98,18 +114,108 @@ def test_it_does_not_start_without_a_camera(scene: Scene) -> None:
 
 
 def test_a_signal_in_the_middle_of_an_episode_keeps_it_with_unknown_outcome(scene: Scene, tmp_path: Path) -> None:
-    scene.recorder.end()
-    recorder = scene.start_recorder(tmp_path)
+    recorder = scene.restart_recorder(tmp_path)
     folder = scene.start()
     time.sleep(0.5)
     assert recorder.end(signal.SIGTERM) == 0
     assert load_episode_info(folder).outcome == "unknown"
 
 
-def test_a_killed_recorder_leaves_a_folder_that_says_so(scene: Scene, tmp_path: Path) -> None:
-    recorder = scene.start_recorder(tmp_path)
+def test_what_a_killed_recorder_left_lacks_a_second_at_most_and_becomes_part_of_a_dataset(
+    scene: Scene, tmp_path: Path
+) -> None:
+    recorder = scene.restart_recorder(tmp_path)
     folder = scene.start()
-    time.sleep(1.5)
+    time.sleep(3.3)
     recorder.kill()
+    killed_ns = scene.world.now_ns()
     assert not folder.exists()
-    assert list(folder.with_name(folder.name + ".recording").glob("*.mcap"))
+    (recovered,) = (recover(path) for path in find_episodes([tmp_path]))
+    assert recovered is not None
+    assert (recovered.folder, recovered.info.outcome, recovered.info.recovered) == (folder, "unknown", True)
+    assert (killed_ns - recovered.info.stop_ns) / 1e9 < 1.0
+    assert recovered.info.duration_s > 2.2
+    assert recovered.info.messages_lost == 0
+    built = build_dataset([folder], tmp_path / "dataset", workers=1, only_success=False)
+    assert built.frames > 60
+
+
+def test_keys_in_a_terminal_record_and_redo_an_episode(scene: Scene, tmp_path: Path) -> None:
+    recorder = scene.restart_recorder(tmp_path)
+    terminal = Terminal(["record", "--manual", "--first-seed", "40"], scene.world.domain)
+    terminal.wait_for("idle")
+    for key, seen in (
+        ("s", "recording "),
+        ("r", "R E C O R D I N G"),
+        ("q", "press y, n or d first"),
+        ("y", "success, "),
+        ("q", ""),
+    ):
+        terminal.type(key)
+        terminal.wait_for(seen)
+    assert terminal.ended() == 0
+    (folder,) = find_episodes([tmp_path])
+    info = load_episode_info(folder)
+    assert (folder.name, info.outcome, info.seed) == ("reaching_000000", "success", 40)
+    assert recorder.end() == 0
+
+
+def test_a_full_disk_ends_the_episode_and_the_node_goes_on_when_there_is_space(scene: Scene, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = f"size={RESERVE_BYTES + 8_000_000}"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("this user may not mount a tmpfs")
+    try:
+        recorder = scene.restart_recorder(disk, min_free_gb=0.0)
+        folder = scene.start()
+        recorder.wait_for("the disk is full; reaching_000000 was ended after")
+        info = load_episode_info(folder)
+        assert (info.outcome, info.messages_lost) == ("unknown", 0)
+        assert sum(1 for _ in EpisodeReader(folder).raw_messages()) == sum(info.messages.values()) > 50
+        refused = scene.world.call(Trigger, "/recorder/start")
+        assert (refused.success, "No space left on device" in refused.message) == (False, True)
+        shutil.rmtree(folder)
+        scene.start()
+        assert scene.world.call(Trigger, "/recorder/discard").success
+        assert recorder.end() == 0
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+class Terminal:
+    """A command of ours in a terminal."""
+
+    def __init__(self, words: list[str], domain: int) -> None:
+        ours, theirs = pty.openpty()
+        self._fd = ours
+        self._text = ""
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "activemimic_bringup.cli.main", *words],
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain), "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+
+    def type(self, key: str) -> None:
+        self._text = ""
+        os.write(self._fd, key.encode())
+
+    def wait_for(self, words: str) -> None:
+        wait_until(lambda: words in self._read(), f"the terminal to show {words!r}; it shows {self._text!r}")
+
+    def ended(self) -> int:
+        wait_until(lambda: self._read() is not None and self._child.poll() is not None, "the command to end")
+        os.close(self._fd)
+        return self._child.wait()
+
+    def _read(self) -> str:
+        with contextlib.suppress(OSError):  # it ended
+            while select.select([self._fd], [], [], 0.0)[0]:
+                if not (data := os.read(self._fd, 65536)):
+                    break
+                self._text += data.decode(errors="replace")
+        return self._text

@@ -2,53 +2,92 @@
 
 from __future__ import annotations
 
+import os
+import select
+import sys
+import termios
 import threading
-from collections.abc import Callable
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rclpy
-import typer
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
+from rich.live import Live
 
+from activemimic_bringup.cli.errors import UsageProblem
+from activemimic_bringup.nodes.manual_recording import ManualRecording
 from activemimic_bringup.nodes.ros_client import RosClient
-from activemimic_bringup.nodes.topics import DISCARD, START, STOP
-from activemimic_bringup.nodes.trials import TrialError
+from activemimic_bringup.watching.recorder_view import recorder_view
 
 TIMEOUT_S = 5.0
+REFRESH_S = 0.25
 
 
-def record_by_keys(task: str) -> None:
-    """Ask for start, success, failure or discard, episode after episode, until q is pressed."""
-    rclpy.init()
+def record_by_keys(task: str, first_seed: int) -> None:
+    """Start, judge, discard and redo episodes by keys, before a live view, until q is pressed.
+
+    Raises:
+        UsageProblem: there is no terminal to read keys from.
+        TrialError: the recorder is not there.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageProblem(
+            "--manual reads keys and needs a terminal; without one call /recorder/start, /recorder/stop and "
+            "/recorder/discard (ros2 service call)"
+        )
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C shall end the view, not ROS under it
     node = rclpy.create_node("record_keys")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
     spinning.start()
     try:
-        _ask_until_quit(RosClient(node, TIMEOUT_S), task, Console(highlight=False))
+        _until_quit(ManualRecording(RosClient(node, TIMEOUT_S), task, first_seed))
     finally:
         rclpy.try_shutdown()
         spinning.join(timeout=2.0)
 
 
-def _ask_until_quit(client: RosClient, task: str, console: Console) -> None:
-    """Raises TrialError if the recorder is not there at the beginning; later refusals are only shown."""
-    client.set_parameters("/recorder", {"task": task})
-    actions: dict[str, Callable[[], str]] = {
-        "s": lambda: client.trigger(START.name),
-        "y": lambda: client.set_bool(STOP.name, True),
-        "n": lambda: client.set_bool(STOP.name, False),
-        "d": lambda: client.trigger(DISCARD.name),
-    }
-    console.print("[b]s[/b] start   [b]y[/b] stop, success   [b]n[/b] stop, failure   [b]d[/b] discard   [b]q[/b] quit")
-    while (key := typer.getchar().lower()) != "q":
-        if key not in actions:
-            continue
-        try:
-            console.print(actions[key](), markup=False)
-        except TrialError as error:
-            console.print(str(error), style="red", markup=False)
+def _until_quit(recording: ManualRecording) -> None:
+    console = Console(highlight=False)
+    try:
+        with (
+            _single_keys(),
+            Live(recorder_view(recording.frame()), console=console, screen=True, auto_refresh=False) as live,
+        ):
+            while recording.press(_key(REFRESH_S)):
+                live.update(recorder_view(recording.frame()), refresh=True)
+    except (KeyboardInterrupt, EOFError):
+        pass
+    frame = recording.frame()
+    for line in frame.lines:
+        console.print(f"{line.clock}  {line.text}", style="red" if line.alarming else "", markup=False)
+    if frame.episode and frame.heard:
+        console.print(f"{frame.episode} is still being recorded; call /recorder/stop or /recorder/discard", style="red")
+
+
+@contextmanager
+def _single_keys() -> Iterator[None]:
+    """Keys come without Enter, and are not printed."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _key(seconds: float) -> str:
+    """The next key, or "" if none was pressed in time. Raises EOFError when the terminal is gone."""
+    fd = sys.stdin.fileno()
+    if not select.select([fd], [], [], seconds)[0]:
+        return ""
+    if not (pressed := os.read(fd, 1)):
+        raise EOFError
+    return pressed.decode(errors="ignore").lower()
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:

@@ -43,7 +43,8 @@ def record(
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the others follow.")] = 0,
     time_limit_s: Annotated[float, typer.Option(help="An episode ends after this; 0: the task's own limit.")] = 0.0,
     manual: Annotated[
-        bool, typer.Option("--manual", help="Start and stop episodes of a running recorder by keys.")
+        bool,
+        typer.Option("--manual", help="Start, judge, discard and redo episodes of a running recorder by keys."),
     ] = False,
 ) -> None:
     """Record episodes in real time: the simulator's expert by itself, or by hand with --manual.
@@ -54,7 +55,7 @@ def record(
         require_ros()
         from activemimic_bringup.cli.manual import record_by_keys
 
-        record_by_keys(task)
+        record_by_keys(task, first_seed)
         return
     texts = {
         "mode": "expert",

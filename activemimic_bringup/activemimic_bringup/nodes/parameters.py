@@ -117,7 +117,13 @@ RECORDER = (
     Parameter("task", "reaching", "Name of the task, written to episode.yaml.", run_time=True),
     Parameter("instruction", "", "What the robot was asked to do, written to episode.yaml.", run_time=True),
     Parameter("seed", 0, "Seed of the scene, written to episode.yaml.", 0, 2**31 - 1, run_time=True),
-    Parameter("min_free_gb", 1.0, "Refuse to start with less free disk space than this, in GB.", 0.0, 1e5),
+    Parameter(
+        "min_free_gb",
+        1.0,
+        "Refuse to start with less free disk space than this, in GB; with a tenth of it an episode is ended.",
+        0.0,
+        1e5,
+    ),
 )
 
 EVALUATOR = (

@@ -7,10 +7,16 @@ from typing import Any
 
 from activemimic_description.contract import Qos, load_contract
 from activemimic_description.messages import ros_class
+from activemimic_training.bags.writer import FLUSH_S
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from activemimic_bringup.nodes.node import OK, Diagnostics, declare, qos_profile, run
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, qos_profile, run
 from activemimic_bringup.nodes.parameters import RECORDER
 from activemimic_bringup.nodes.recording import STACK_TOPICS, Recording, RecordingRefusedError
 
@@ -24,26 +30,33 @@ class RecorderNode(Node):
         super().__init__("recorder")
         values = declare(self, RECORDER)
         contract = load_contract(values["contract"])
-        self._recording = Recording(contract, Path(values["out"]), values["min_free_gb"])
+        self._recording = Recording(contract, Path(values["out"]), values["min_free_gb"], self.get_logger().warning)
         for topic, entry in contract.topics().items():
             # A deeper queue than the contract's: the writer may pause for the disk, and must not lose messages.
-            self._subscribe(topic, entry.type, entry.qos.model_copy(update={"depth": 100}))
+            self._subscribe(topic, entry.type, entry.qos.model_copy(update={"depth": 100}), warn=True)
         for topic, type_name in STACK_TOPICS.items():
-            self._subscribe(topic, type_name, _STACK_QOS)
+            self._subscribe(topic, type_name, _STACK_QOS, warn=False)
         self.create_service(Trigger, "~/start", self._on_start)
         self.create_service(SetBool, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/discard", self._on_discard)
         self._diagnostics = Diagnostics(self)
-        self.create_timer(1.0, self._on_second)
+        self.create_timer(1.0, self._report)
+        self.create_timer(FLUSH_S, self._recording.flush)
         self.get_logger().info(f"ready: contract {contract.name}, episodes go to {self._recording.out}")
 
     def close(self) -> None:
         """An episode that is still being recorded is kept, with its outcome unknown."""
         if self._recording.folder is not None:
-            folder, info = self._recording.stop(success=None)
+            try:
+                folder, info = self._recording.stop(success=None)
+            except RecordingRefusedError as error:
+                self.get_logger().error(str(error))
+                return
             self.get_logger().warning(f"{folder}: closed at shutdown after {info.duration_s:.1f} s, outcome unknown")
 
-    def _subscribe(self, topic: str, type_name: str, qos: Qos) -> None:
+    def _subscribe(self, topic: str, type_name: str, qos: Qos, warn: bool) -> None:
+        """`warn` of publishers whose QoS or type does not fit; each such watch costs time with every message."""
+
         def on_message(data: Any, info: Any) -> None:
             self._recording.on_message(
                 topic,
@@ -54,7 +67,14 @@ class RecorderNode(Node):
                 sequence=info.get("publication_sequence_number"),
             )
 
-        self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos), raw=True)  # type: ignore[arg-type]
+        self.create_subscription(
+            ros_class(type_name),
+            topic,
+            on_message,  # type: ignore[arg-type]
+            qos_profile(qos),
+            raw=True,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=warn),
+        )
 
     def _on_start(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         values = {name: self.get_parameter(name).value for name in ("task", "instruction", "seed")}
@@ -82,18 +102,29 @@ class RecorderNode(Node):
             response.message = str(error)
             response.success = False
             self.get_logger().warning(response.message)
+        self._report()  # at once: whoever asked wants to see it
         return response
 
-    def _on_second(self) -> None:
-        self._recording.flush()
-        folder = self._recording.folder
+    def _report(self) -> None:
+        state = self._recording.look(self.get_clock().now().nanoseconds)
+        folder = state.folder
         values = {
             "recording": folder is not None,
             "episode": folder.name if folder else "",
-            "messages": self._recording.messages,
-            "lost": self._recording.lost,
+            "messages": state.messages,
+            "lost": state.lost,
+            "duration_s": state.duration_s,
+            "size_mb": state.size_bytes / 1e6,
+            "free_gb": state.free_gb,
+            "out": self._recording.out,
+            "trouble": state.trouble,
+            **{f"{topic}_rate_hz": rate_hz for topic, rate_hz in state.rates_hz.items()},
+            **{f"{topic}_contract_hz": entry.rate_hz for topic, entry in self._recording.contract.topics().items()},
         }
-        self._diagnostics.publish(OK, f"recording {folder.name}" if folder else "idle", values)
+        if folder:
+            self._diagnostics.publish(OK, f"recording {folder.name}", values)
+        else:
+            self._diagnostics.publish(WARN if state.trouble else OK, state.trouble or "idle", values)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class RosClient:
         self._parameters: dict[str, AsyncParameterClient] = {}
         self._status: TaskStatus | None = None
         self._diagnostics: dict[str, dict[str, str]] = {}
+        self._heard_s: dict[str, float] = {}
         node.create_subscription(DiagnosticStatus, TASK.name, self._on_status, 10)
         node.create_subscription(DiagnosticArray, DIAGNOSTICS.name, self._on_diagnostics, 10)
 
@@ -77,6 +79,10 @@ class RosClient:
 
     def diagnostics(self) -> dict[str, dict[str, str]]:
         return dict(self._diagnostics)
+
+    def silent_s(self, node: str) -> float:
+        """Since the node's last diagnostics; infinite if there were none."""
+        return time.monotonic() - self._heard_s[node] if node in self._heard_s else math.inf
 
     def now_s(self) -> float:
         return time.monotonic()
@@ -128,4 +134,5 @@ class RosClient:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
+            self._heard_s[status.name] = time.monotonic()
             self._diagnostics[status.name] = {entry.key: entry.value for entry in status.values}

@@ -16,6 +16,10 @@ COMMANDS = [
     "record",
     "top",
     "trace",
+    "bag info",
+    "bag validate",
+    "bag recover",
+    "bag play",
     "dataset build",
     "dataset inspect",
     "train",
@@ -82,6 +86,12 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("dataset build nowhere --out {tmp}/dataset", 1, "error:"),
         ("trace nowhere --out {tmp}/run.png", 1, "error: nowhere: there is no such folder"),
         ("trace nowhere --out {tmp}/run.pdf", 2, "expected a file that ends in .png or .html"),
+        ("bag info nowhere", 1, "error: nowhere: there is no such folder"),
+        ("bag info {tmp}", 1, "error: no recorded episode at"),
+        ("bag validate {tmp}", 1, "error: no recorded episode at"),
+        ("bag recover nowhere", 1, "error: nowhere: there is no such folder"),
+        ("bag play nowhere", 1, "error: nowhere: there is no such folder"),
+        ("record --manual", 2, "error: --manual reads keys and needs a terminal"),
         ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),
         ("eval --policy nowhere --out {tmp}", 2, "error: policy 'nowhere': expected a checkpoint's folder"),
         ("eval --task walking --out {tmp}", 2, "error: there is no task 'walking': expected one of"),
@@ -107,7 +117,9 @@ def test_debug_shows_the_traceback() -> None:
     assert "graphs.graph" in result.stderr
 
 
-@pytest.mark.parametrize("words", ["up sim", "record", "record --manual", "top", "eval --through-ros", "demo"])
+@pytest.mark.parametrize(
+    "words", ["up sim", "record", "record --manual", "bag play x", "top", "eval --through-ros", "demo"]
+)
 def test_what_needs_ros_says_how_to_come_by_it(words: str) -> None:
     result = run(WITHOUT_ROS, *words.split())
     assert result.returncode == 1

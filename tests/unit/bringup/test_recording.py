@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from activemimic_bringup.nodes.recording import STACK_TOPICS, Recording, RecordingRefusedError
 from activemimic_description.contract import load_contract
-from activemimic_training.bags import load_episode_info
+from activemimic_training.bags import EpisodeReader, load_episode_info
 
 CONTRACT = load_contract("g1_sim")
 COMMANDS = [sink.topic for sink in CONTRACT.commands]
@@ -15,8 +20,10 @@ S = 10**9
 T0 = 1000 * S
 
 
-def recording(out: Path, min_free_gb: float = 0.0, seen: bool = True) -> Recording:
-    result = Recording(CONTRACT, out, min_free_gb)
+def recording(
+    out: Path, min_free_gb: float = 0.0, seen: bool = True, warn: Callable[[str], object] = print
+) -> Recording:
+    result = Recording(CONTRACT, out, min_free_gb, warn)
     if seen:
         for topic in CONTRACT.topics():
             result.on_message(topic, b"", T0, T0, 1)
@@ -98,3 +105,65 @@ def test_only_one_episode_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(RecordingRefusedError, match="not recording"):
         rec.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_topic_below_its_rate_is_warned_of_once_until_it_has_recovered(tmp_path: Path) -> None:
+    said: list[str] = []
+    rec = recording(tmp_path, warn=said.append)
+    start(rec)
+    slow = CONTRACT.cameras["head"].topic
+    now_ns, told = T0, []
+    for second in range(9):
+        state = rec.look(now_ns)
+        told.append(round(state.rates_hz.get(slow, -1)))
+        for topic in CONTRACT.topics():
+            for k in range(10 if topic == slow and 3 <= second < 5 else 30):
+                rec.on_message(topic, b"", now_ns + k, now_ns, None)
+        now_ns += S
+    assert said == [f"{slow}: 20.0 Hz, expected 30 Hz (contract)"]
+    assert told == [-1, 30, 30, 30, 20, 10, 20, 30, 30]
+    rec.discard()
+
+
+def test_a_full_disk_ends_the_episode_and_the_recorder_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    rec = recording(tmp_path, warn=said.append)
+    folder = start(rec)
+    rec.on_message("/joint_states", b"kept", T0, T0, 1)
+    write, full = os.write, False
+
+    def on_a_full_disk(fd: int, data: bytes) -> int:
+        nonlocal full
+        if not full and len(data) > 100:
+            full = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    monkeypatch.setattr("os.write", on_a_full_disk)
+    deadline = time.monotonic() + 5.0
+    while rec.folder is not None:
+        assert time.monotonic() < deadline
+        rec.flush()
+        rec.on_message("/joint_states", bytes(1000), T0 + S, T0, 2)
+    (told,) = said
+    assert "the disk is full; reaching_000000 was ended after" in told
+    assert rec.look(T0 + S).trouble == told
+    assert load_episode_info(folder).outcome == "unknown"
+    assert next(EpisodeReader(folder).raw_messages(["/joint_states"])).data == b"kept"
+    with pytest.raises(RecordingRefusedError, match="the disk is full"):
+        rec.stop(True)  # whoever wants to close it learns what has become of it
+    start(rec)
+    assert rec.look(T0 + S).trouble == ""
+    rec.discard()
+
+
+def test_an_episode_ends_while_there_is_space_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    rec = recording(tmp_path, min_free_gb=1.0, warn=said.append)
+    start(rec)
+    assert rec.look(T0).folder is not None
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=90_000_000))
+    assert rec.look(T0 + S).folder is None
+    assert "0.09 GB free" in said[0]
+    with pytest.raises(RecordingRefusedError, match=r"0\.1 GB free in .* expected at least 1 GB"):
+        start(rec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 T0 = 1_700_000_000_000_000_000
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def text(data: str) -> bytes:
@@ -111,6 +119,7 @@ def test_what_was_flushed_survives_the_recorder(writer: EpisodeWriter) -> None:
     writer.write("/said", text("kept"), T0, sequence=1)
     writer.flush()
     (file,) = (writer.folder.parent / "one.recording").glob("*.mcap")
+    wait_until(lambda: file.stat().st_size > 1000)  # a thread of its own writes
     found = []
     try:
         for record in StreamReader(file.open("rb")).records:
@@ -126,10 +135,13 @@ def test_a_message_waits_no_longer_than_a_second_for_the_disk(
 ) -> None:
     (file,) = (writer.folder.parent / "one.recording").glob("*.mcap")
     writer.write("/said", text("in memory"), T0)
-    size = file.stat().st_size
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(file.stat().st_size))
     monkeypatch.setattr("activemimic_training.bags.writer.FLUSH_S", 0.0)
     writer.write("/said", text("and out"), T0)
-    assert file.stat().st_size > size
+    wait_until(lambda: bool(synced))
+    assert text("in memory") in file.read_bytes()[: synced[0]]
+    assert text("and out") in file.read_bytes()[: synced[0]]
 
 
 def test_a_discarded_episode_leaves_nothing(writer: EpisodeWriter) -> None:

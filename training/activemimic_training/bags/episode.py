@@ -11,12 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Outcome = Literal["success", "failure", "unknown"]
 UNFINISHED = ".recording"  # suffix of a folder that its recorder has not closed
+RECOVERING, DAMAGED = ".recovering", ".damaged"  # of what `recover` works in, and of what it has replaced
+LOW_RATE = 0.8  # of the contract's rate; a topic that stays below it is not in order
 # Simulated scenes from this seed on are for evaluation: nothing that is trained may have seen them.
 FIRST_HELD_OUT_SEED = 1_000_000
 
 
 class BagError(RuntimeError):
     """An episode that cannot be written or read: names the file and the cause."""
+
+
+class DiskFullError(BagError):
+    """The disk takes no more of an episode that is being recorded; what it took is kept."""
 
 
 class EpisodeInfo(BaseModel):
@@ -27,6 +33,7 @@ class EpisodeInfo(BaseModel):
     task: str
     instruction: str
     outcome: Outcome
+    recovered: bool = False  # put together from what a killed recorder or a damaged file had left
     robot: str
     contract: str  # the contract's name; the file itself is contract.yaml beside this one
     fingerprint: str
@@ -53,10 +60,17 @@ def load_episode_info(folder: Path) -> EpisodeInfo:
     folder = Path(folder)
     unfinished = folder if folder.name.endswith(UNFINISHED) else folder.with_name(folder.name + UNFINISHED)
     if unfinished.is_dir() and (unfinished == folder or not folder.exists()):
-        raise BagError(f"{unfinished}: the recorder ended before it closed this episode; record it again or delete it")
+        raise BagError(
+            f"{unfinished}: the recorder ended before it closed this episode (or still records it); "
+            f"activemimic bag recover {unfinished} makes one of what is there"
+        )
     if not folder.is_dir():
         raise BagError(f"{folder}: there is no such folder; expected a recorded episode")
-    path = folder / "episode.yaml"
+    return read_episode_info(folder / "episode.yaml")
+
+
+def read_episode_info(path: Path) -> EpisodeInfo:
+    """Read and check an `episode.yaml`, of a closed episode or not. Raises BagError."""
     data = load_yaml(path)
     try:
         return EpisodeInfo.model_validate(data)
@@ -79,8 +93,8 @@ def load_yaml(path: Path) -> Any:
 def find_episodes(paths: Iterable[Path | str]) -> list[Path]:
     """Episode folders at or below `paths`, in the order of the paths and of the names below each; no doubles.
 
-    Unfinished recordings are listed too, so that whoever reads them can say so. A path that is no folder is
-    listed as it is.
+    Unfinished recordings are listed too, so that whoever reads them can say so, but not what `recover` set aside.
+    A path that is no folder is listed as it is.
     """
     found: dict[Path, None] = {}
     for root in map(Path, paths):
@@ -93,6 +107,8 @@ def find_episodes(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _is_episode(folder: Path) -> bool:
+    if folder.name.endswith(DAMAGED) or folder.parent.name.endswith(RECOVERING):
+        return False
     return folder.name.endswith(UNFINISHED) or any(
         (folder / name).exists() for name in ("episode.yaml", "metadata.yaml")
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from activemimic_description.contract import Contract, ContractError, load_contract
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Schema
+from rosbags.interfaces import Nodetype
 from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
@@ -90,6 +91,11 @@ class EpisodeReader:
                     f"{self.folder}: {raw.topic}: message {raw.sequence} is no {type_name}: {error}"
                 ) from None
             yield BagMessage(raw.topic, msg, raw.log_time_ns, raw.publish_time_ns, raw.sequence)
+
+    def begins_with_header(self, topic: str) -> bool:
+        """Whether the topic's messages begin with a std_msgs/msg/Header."""
+        fields = self._store.fielddefs[self.types[topic]][1]
+        return bool(fields) and fields[0][1] == (Nodetype.NAME, "std_msgs/msg/Header")
 
     @cached_property
     def _store(self) -> Typestore:

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
 from activemimic_description.contract import Contract, Qos
 from mcap.writer import CompressionType, Writer
 from rosbags.typesys.store import Typestore
 
 from activemimic_training.bags.definitions import typestore_for
-from activemimic_training.bags.episode import UNFINISHED, BagError, EpisodeInfo, Outcome
+from activemimic_training.bags.durable import DurableFile, sync_folder, write_durably
+from activemimic_training.bags.episode import UNFINISHED, BagError, DiskFullError, EpisodeInfo, Outcome
+from activemimic_training.bags.rosbag2 import TopicMetadata, dump, metadata, offered_qos
 
-# What a killed recorder may lose: chunks are small and none stays in memory longer than a second.
-CHUNK_BYTES = 256 * 1024
-FLUSH_S = 1.0
-
-# rosbag2's layout 8 writes QoS as text: Humble cannot read 9, Jazzy reads both.
-METADATA_VERSION = 8
-
-_INFINITE = {"sec": 9223372036, "nsec": 854775807}
-_RELIABILITY = {"reliable": 1, "best_effort": 2}
-_DURABILITY = {"transient_local": 1, "volatile": 2}
+CHUNK_BYTES = 1024 * 1024
+# No message stays in memory longer than this. A sync takes its time as well: together less than a second.
+FLUSH_S = 0.5
 
 
 class EpisodeWriter:
     """One episode being recorded, in `<folder>.recording` until `close` renames it to `folder`.
 
-    The contract's topics are registered at once, others by `add_topic`. Not thread-safe. As a context manager it
-    discards the episode unless `close` was called.
+    The contract's topics are registered at once, others by `add_topic`. Not thread-safe; the disk is written by
+    threads of its own. A second after a message was written it survives the end of the process and a loss of power,
+    as long as messages or calls of `flush` keep coming. As a context manager it discards the episode unless `close`
+    was called.
 
     Raises:
-        BagError: the folder exists already, or a message type is not known here.
+        BagError: the folder exists already, cannot be written, or a message type is not known here.
+        DiskFullError: from `write` and `flush`; there is room yet to `close`.
     """
 
     def __init__(
@@ -49,14 +47,17 @@ class EpisodeWriter:
         instruction: str,
         seed: int | None = None,
         extra: dict[str, Any] | None = None,
+        definitions: Mapping[str, str] | None = None,
     ) -> None:
+        """`definitions`: ros2msg texts by type name, for types that are neither standard nor installed."""
         self.folder = Path(folder)
         self._recording = self.folder.with_name(self.folder.name + UNFINISHED)
         for path in (self.folder, self._recording):
             if path.exists():
                 raise BagError(f"{path}: exists already; choose another name or delete it")
         entries = contract.topics()
-        self._definitions: dict[str, str | None] = {entry.type: None for entry in entries.values()}
+        given = definitions or {}
+        self._definitions: dict[str, str | None] = {entry.type: given.get(entry.type) for entry in entries.values()}
         self._store = typestore_for(self._definitions)
         self._contract = contract
         self._about: dict[str, Any] = {"task": task, "instruction": instruction, "seed": seed}
@@ -66,10 +67,10 @@ class EpisodeWriter:
         self._start_ns: int | None = None
         self._stop_ns = 0
         self._flushed_at = time.monotonic()
-        self._recording.mkdir(parents=True)
         self._mcap_name = f"{self.folder.name}_0.mcap"
-        self._file = (self._recording / self._mcap_name).open("wb")
-        self._mcap: Writer | None = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.LZ4)
+        self._file = self._create()
+        # Most of what is recorded is JPEG, which does not shrink any further.
+        self._mcap: Writer | None = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE)  # type: ignore[arg-type]
         self._mcap.start(profile="ros2")
         for topic, entry in entries.items():
             self.add_topic(topic, entry.type, entry.qos)
@@ -88,6 +89,16 @@ class EpisodeWriter:
     def lost(self) -> dict[str, int | None]:
         """Messages lost so far, by topic, from gaps in sequence numbers; None where none were given."""
         return {name: topic.lost for name, topic in self._topics.items()}
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file so far."""
+        return self._file.tell()
+
+    @property
+    def duration_s(self) -> float:
+        """From the first message to the last so far."""
+        return 0.0 if self._start_ns is None else (self._stop_ns - self._start_ns) / 1e9
 
     def add_topic(self, topic: str, type_name: str, qos: Qos | None = None, definition: str | None = None) -> None:
         """Register a further topic.
@@ -108,9 +119,9 @@ class EpisodeWriter:
         if type_name not in self._schemas:
             text, _ = self._store.generate_msgdef(type_name, ros_version=2)
             self._schemas[type_name] = mcap.register_schema(type_name, "ros2msg", text.encode())
-        offered = _offered_qos(qos or Qos(reliability="reliable", depth=10, durability="volatile"))
-        metadata = {"offered_qos_profiles": offered, "topic_type_hash": type_hash}
-        channel = mcap.register_channel(topic, "cdr", self._schemas[type_name], metadata)
+        offered = offered_qos(qos or Qos(reliability="reliable", depth=10, durability="volatile"))
+        about = {"offered_qos_profiles": offered, "topic_type_hash": type_hash}
+        channel = mcap.register_channel(topic, "cdr", self._schemas[type_name], about)
         self._topics[topic] = _Topic(channel, type_name, type_hash, offered)
 
     def write(
@@ -131,6 +142,7 @@ class EpisodeWriter:
             sequence: the publisher's sequence number, from which lost messages are counted.
         """
         mcap = self._open()
+        self._check_disk()
         if topic not in self._topics:
             raise BagError(f"{self.folder}: topic {topic} is not registered; expected one of {', '.join(self._topics)}")
         entry = self._topics[topic]
@@ -148,38 +160,40 @@ class EpisodeWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything to the operating system. Called by `write` once a second; a pause needs its own call."""
-        self._open().flush()
+        """Send everything to the disk, without waiting for it. Called by `write`; a pause needs its own calls."""
+        mcap = self._open()
+        self._check_disk()
+        mcap.flush()
         self._flushed_at = time.monotonic()
 
-    def close(self, outcome: Outcome, extra: dict[str, Any] | None = None) -> EpisodeInfo:
-        """Finish the episode, put it under its own name and return what `episode.yaml` says."""
+    def close(self, outcome: Outcome, extra: dict[str, Any] | None = None, recovered: bool = False) -> EpisodeInfo:
+        """Finish the episode, put it under its own name and return what `episode.yaml` says.
+
+        Raises BagError if the disk does not take the end; what it took stays in `<folder>.recording`.
+        """
         self._open().finish()
         self._mcap = None
-        _sync_and_close(self._file)
-        info = EpisodeInfo(
-            **self._about,
-            outcome=outcome,
-            robot=self._contract.robot,
-            contract=self._contract.name,
-            fingerprint=self._contract.fingerprint(),
-            start_ns=self._start_ns or 0,
-            stop_ns=self._stop_ns,
-            messages=self.messages,
-            lost=self.lost,
-            extra={**self._extra, **(extra or {})},
-        )
-        self._write_text("metadata.yaml", _dump({"rosbag2_bagfile_information": self._metadata()}))
-        self._write_text("contract.yaml", self._contract.text)
-        self._write_text("episode.yaml", _dump(info.model_dump()))
-        self._recording.rename(self.folder)
+        self._extra |= extra or {}
+        info = self._info(outcome, recovered)
+        try:
+            self._file.close()
+            write_durably(self._recording / "metadata.yaml", self._metadata())
+            write_durably(self._recording / "episode.yaml", dump(info.model_dump()))
+            self._recording.rename(self.folder)
+            sync_folder(self.folder.parent)
+        except OSError as error:
+            raise BagError(
+                f"{self._recording}: could not be closed: {error.strerror}; make room, then run "
+                f"activemimic bag recover {self._recording}"
+            ) from None
         return info
 
     def discard(self) -> None:
         """Remove what was recorded."""
         self._open()
         self._mcap = None
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         shutil.rmtree(self._recording)
 
     def __enter__(self) -> EpisodeWriter:
@@ -191,47 +205,52 @@ class EpisodeWriter:
         if self._mcap is not None:
             self.discard()
 
+    def _create(self) -> DurableFile:
+        """The folder with all that `recover` needs beside the messages, and the file for these."""
+        try:
+            self._recording.mkdir(parents=True)
+            write_durably(self._recording / "contract.yaml", self._contract.text)
+            write_durably(self._recording / "episode.yaml", dump(self._info("unknown").model_dump()))
+            file = DurableFile(self._recording / self._mcap_name)
+            sync_folder(self._recording.parent)
+        except OSError as error:
+            shutil.rmtree(self._recording, ignore_errors=True)
+            raise BagError(f"{self._recording}: cannot be written: {error.strerror}") from None
+        return file
+
     def _open(self) -> Writer:
         if self._mcap is None:
             raise BagError(f"{self.folder}: the episode is closed already")
         return self._mcap
 
-    def _write_text(self, name: str, text: str) -> None:
-        file = (self._recording / name).open("wb")
-        file.write(text.encode())
-        _sync_and_close(file)
+    def _check_disk(self) -> None:
+        if self._file.error is not None:
+            raise DiskFullError(f"{self._recording}: cannot be written any more: {self._file.error.strerror}")
+        if self._file.full:
+            raise DiskFullError(f"{self._recording}: the disk is full")
 
-    def _metadata(self) -> dict[str, Any]:
-        """rosbag2's metadata.yaml, by which `ros2 bag` and rosbags open the folder."""
-        count = sum(self.messages.values())
-        start = {"nanoseconds_since_epoch": self._start_ns or 0}
-        duration = {"nanoseconds": self._stop_ns - (self._start_ns or 0)}
-        return {
-            "version": METADATA_VERSION,
-            "storage_identifier": "mcap",
-            "duration": duration,
-            "starting_time": start,
-            "message_count": count,
-            "topics_with_message_count": [
-                {
-                    "topic_metadata": {
-                        "name": name,
-                        "type": topic.type_name,
-                        "serialization_format": "cdr",
-                        "offered_qos_profiles": topic.offered_qos,
-                        "type_description_hash": topic.type_hash,
-                    },
-                    "message_count": topic.count,
-                }
-                for name, topic in self._topics.items()
-            ],
-            "compression_format": "",
-            "compression_mode": "",
-            "relative_file_paths": [self._mcap_name],
-            "files": [{"path": self._mcap_name, "starting_time": start, "duration": duration, "message_count": count}],
-            "custom_data": {"activemimic_contract": self._contract.name},
-            "ros_distro": "jazzy",
-        }
+    def _info(self, outcome: Outcome, recovered: bool = False) -> EpisodeInfo:
+        return EpisodeInfo(
+            **self._about,
+            outcome=outcome,
+            recovered=recovered,
+            robot=self._contract.robot,
+            contract=self._contract.name,
+            fingerprint=self._contract.fingerprint(),
+            start_ns=self._start_ns or 0,
+            stop_ns=self._stop_ns,
+            messages=self.messages,
+            lost=self.lost,
+            extra=self._extra,
+        )
+
+    def _metadata(self) -> str:
+        topics = (
+            TopicMetadata(name, topic.type_name, topic.type_hash, topic.offered_qos, topic.count)
+            for name, topic in self._topics.items()
+        )
+        custom = {"activemimic_contract": self._contract.name}
+        return metadata(self._mcap_name, self._start_ns or 0, self._stop_ns, topics, custom)
 
 
 @dataclass
@@ -253,35 +272,3 @@ class _Topic:
             self.lost = (self.lost or 0) + sequence - self.last_sequence - 1
         self.lost = self.lost or 0
         self.last_sequence = sequence
-
-
-def _offered_qos(qos: Qos) -> str:
-    profile = {
-        "history": 1,  # keep last
-        "depth": qos.depth,
-        "reliability": _RELIABILITY[qos.reliability],
-        "durability": _DURABILITY[qos.durability],
-        "deadline": _INFINITE,
-        "lifespan": _INFINITE,
-        "liveliness": 1,
-        "liveliness_lease_duration": _INFINITE,
-        "avoid_ros_namespace_conventions": False,
-    }
-    return _dump([profile])
-
-
-def _dump(data: Any) -> str:
-    return str(yaml.dump(data, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120))
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """Writes equal values out instead of as aliases (&id001), which are correct but not for reading."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _sync_and_close(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
