@@ -251,9 +251,10 @@ class Controller:
             return self._limiter.setpoint
         late = np.abs(setpoint.position - within) > self._max_deviation()
         self._note("limited_motion", late, within, setpoint.position, "as quickly as its limits allow")
-        if too_close := self._guard.check(before.position, self._limiter.stopping_position()):
+        stop = self._limiter.stopping_position()  # what must not be reached is braked for in time
+        if too_close := self._guard.check(before.position, stop):
             return self._instead(before, within, "limited_collision", too_close)
-        if self.mode == "running" and (far := self._leads(setpoint.position)):
+        if self.mode == "running" and (far := self._leads(stop)):
             return self._instead(before, within, "limited_lead", far)
         return setpoint
 
@@ -270,6 +271,7 @@ class Controller:
     def _near_the_robot(self, setpoint: Setpoint, before: np.ndarray) -> Setpoint:
         """The last word: no joint is sent farther from where it is than the vendor takes, however it was moving.
 
+        That is a robot that somebody pushes, or a jump of what is measured: for all else the motion has braked before.
         One that is farther already stays where it was sent (`before`, (S,)): the robot was moved, not the command.
         """
         assert self._state is not None

@@ -30,6 +30,23 @@ def test_a_command_is_never_far_before_a_joint_that_is_stuck() -> None:
     assert rig.controller.counters["limited_lead"] > 0
 
 
+@pytest.mark.parametrize("lag", [5, 20, 40])
+def test_before_a_robot_that_lags_behind_the_motion_brakes_within_its_limits(lag: int) -> None:
+    rig = Rig().running()
+    rig.follows = False
+    ramp = np.tile(rig.measured, (50, 1))
+    ramp[:, ELBOW] -= 1.5 * STEP_NS / 1e9 * np.arange(1, 51)
+    rig.controller.on_chunk(rig.fields(points=ramp), "policy", rig.now_ns)
+    leads = []
+    for _ in range(200):
+        rig.measured = rig.commands[max(0, len(rig.commands) - lag)]
+        rig.tick()
+        leads.append(np.abs(rig.commands[-1] - rig.measured).max())
+    assert_within_limits(rig.commands)
+    assert max(leads) <= 0.2618 + 1e-9
+    assert (rig.controller.counters["limited_lead"] > 0) == (lag > 17)  # 0.2618 rad at 1.5 rad/s
+
+
 def test_a_gripper_that_holds_something_is_no_fault() -> None:
     rig = Rig().running()
     closed = moved(rig.measured, LEFT_GRIPPER, 1.0)
