@@ -23,6 +23,7 @@ from activemimic_policy.execution.player import ChunkPlayer, Wanted
 from activemimic_bringup.control.chunk_fields import NS, ChunkFields, ChunkRejectedError, check_fields, fields_of
 from activemimic_bringup.control.collision import CollisionGuard, Workspace
 from activemimic_bringup.control.feasible import Feasibility
+from activemimic_bringup.control.following import Following
 from activemimic_bringup.control.limiter import MotionLimiter, MotionLimiterError, MotionLimits, Setpoint
 from activemimic_bringup.control.watchdogs import Clocks, Fault, state_fault
 
@@ -43,7 +44,7 @@ class ControllerConfig:
     max_state_age_s: float = 0.3
     max_period_s: float = 0.1  # from one update to the next
     max_lead_rad: float = 0.2618  # of a command before the measured joint; the vendor refuses more
-    max_stuck_s: float = 0.3  # at rest, with a joint that far from its command
+    max_stuck_s: float = 0.3  # a joint may stand that far from its command
     margin_m: float = 0.02  # between the robot's links
     workspace: Workspace | None = None
     motion_scale: float = 1.0  # of velocity, acceleration and jerk
@@ -107,13 +108,13 @@ class Controller:
         self._guard = CollisionGuard(robot, config.margin_m, config.workspace)
         self._feasibility = Feasibility(robot)
         # A gripper that has closed on something never reaches its command, and shall not.
-        self._max_lead = np.array([config.max_lead_rad if slot.unit == "rad" else np.inf for slot in robot.slots])
+        max_lead = np.array([config.max_lead_rad if slot.unit == "rad" else np.inf for slot in robot.slots])
+        self._following = Following(self._slot_names, max_lead, config.max_stuck_s)
         self._clocks = Clocks(config.max_period_s)
         self._state: np.ndarray | None = None
         self._state_stamp_ns: int | None = None
         self._since_ns = 0  # chunks whose observation is older do not count
         self._pressed_ns: int | None = None  # the deadman's switch, last
-        self._stuck_since_ns: int | None = None
         self._conflict = ""
         self._in_charge: Source | None = None  # whose chunk was accepted last, and
         self._end_ns: int | None = None  # when that ends
@@ -142,7 +143,8 @@ class Controller:
             return f"it is {self.mode}; " + ("reset it first" if self.mode == "stopped" else "arm it first")
         if fault := self._standing_fault(now_ns):
             return fault.reason
-        if far := self._leads():
+        assert self._state is not None
+        if far := self._following.too_far(self._limiter.setpoint.position, self._state):
             return f"{far}; reset and arm it"
         self._forget_chunks(now_ns)
         self._enter("running", "waits for a first chunk")
@@ -254,7 +256,7 @@ class Controller:
         stop = self._limiter.stopping_position()  # what must not be reached is braked for in time
         if too_close := self._guard.check(before.position, stop):
             return self._instead(before, within, "limited_collision", too_close)
-        if self.mode == "running" and (far := self._leads(stop)):
+        if self.mode == "running" and self._state is not None and (far := self._following.too_far(stop, self._state)):
             return self._instead(before, within, "limited_lead", far)
         return setpoint
 
@@ -275,11 +277,7 @@ class Controller:
         One that is farther already stays where it was sent (`before`, (S,)): the robot was moved, not the command.
         """
         assert self._state is not None
-        lowest, highest = (
-            np.minimum(before, self._state - self._max_lead),
-            np.maximum(before, self._state + self._max_lead),
-        )
-        near = np.clip(setpoint.position, lowest, highest)
+        near = self._following.near(setpoint.position, before, self._state)
         cut = near != setpoint.position
         if not cut.any():
             return setpoint
@@ -316,25 +314,10 @@ class Controller:
             silent_s = (now_ns - self._end_ns) / NS
             if silent_s > self.config.max_chunk_gap_s:
                 return Fault("no_chunk", f"the policy has been silent: its last chunk ended {silent_s:.2f} s ago")
-        stuck = self._leads()
-        if not stuck:
-            self._stuck_since_ns = None
-        elif self._stuck_since_ns is None:
-            self._stuck_since_ns = now_ns
-        elif (now_ns - self._stuck_since_ns) / NS > self.config.max_stuck_s:
+        assert self._state is not None
+        if stuck := self._following.stuck(self._limiter.setpoint.position, self._state, now_ns):
             return Fault("not_following", f"the robot does not follow: {stuck}")
         return None
-
-    def _leads(self, command: np.ndarray | None = None) -> str:
-        """Which joint is too far from its command, in words; "" if none is."""
-        if self._state is None:
-            return ""
-        lead = np.abs((self._limiter.setpoint.position if command is None else command) - self._state)
-        far = lead > self._max_lead
-        if not far.any():
-            return ""
-        s = int(np.argmax(lead - self._max_lead))
-        return f"{self._slot_names[s]} is {lead[s]:.3f} rad from its command (limit {self._max_lead[s]:.4f})"
 
     def _fail(self, fault: Fault) -> None:
         self.counters[f"holding_{fault.kind}"] += 1
@@ -377,7 +360,7 @@ class Controller:
     def _start_from(self, posture: np.ndarray, now_ns: int) -> None:
         self._limiter.reset(posture)
         self._clocks.reset()
-        self._stuck_since_ns = None
+        self._following.reset()
         self._last_ns = now_ns
 
     def _forget_chunks(self, now_ns: int) -> None:

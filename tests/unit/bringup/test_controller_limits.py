@@ -35,7 +35,7 @@ def test_before_a_robot_that_lags_behind_the_motion_brakes_within_its_limits(lag
     rig = Rig().running()
     rig.follows = False
     ramp = np.tile(rig.measured, (50, 1))
-    ramp[:, ELBOW] -= 1.5 * STEP_NS / 1e9 * np.arange(1, 51)
+    ramp[:, ELBOW] += 1.5 * STEP_NS / 1e9 * np.arange(1, 51)
     rig.controller.on_chunk(rig.fields(points=ramp), "policy", rig.now_ns)
     leads = []
     for _ in range(200):
