@@ -198,13 +198,13 @@ def test_the_inspection_page_stands_alone_and_names_what_is_odd(
         return slots
 
     monkeypatch.setattr("synthetic.joints", odd)
-    make_episode(tmp_path / "bag", frames=12, instruction="grasp <the> cube")
+    make_episode(tmp_path / "bag", frames=18, instruction="grasp <the> cube")
     build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
     report = inspect_dataset(tmp_path / "ds", tmp_path / "ds.html")
     assert report.near_constant == ["left_arm_1"]
     assert report.out_of_range == ["waist_lift"]
     assert report.slots[3].rows_out_of_range == 1
-    assert report.rows == 11
+    assert report.rows == 17
     page = (tmp_path / "ds.html").read_text()
     assert "Nearly constant slots: left_arm_1" in page
     assert "grasp &lt;the&gt; cube" in page
