@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, print_error
+from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
 
 if TYPE_CHECKING:
     from activemimic_training.dataset import BuildResult
 
 app = typer.Typer(no_args_is_help=True, help="Turn recorded episodes into a dataset, and look at it.")
+imports = typer.Typer(no_args_is_help=True, help="Make a dataset of others' recordings.")
+app.add_typer(imports, name="import")
 
 
 @app.command()
@@ -46,6 +48,72 @@ def build(
     report.show(result)
 
 
+@imports.command("agibot-world")
+def import_agibot(
+    source: Annotated[Path, typer.Argument(help="Folder of task_info, observations and proprio_stats.")],
+    out: Annotated[Path, typer.Option(help="The dataset's folder; must not exist.")],
+    fps: Annotated[int, typer.Option(min=1, max=30, help="Rows per second; a divisor of 30.")] = 30,
+    contract: Annotated[str, typer.Option(help="Robot contract whose cameras and slots it shall have.")] = "g1_hal",
+    gripper_open: Annotated[float, typer.Option(help="Gripper state where it is open.")] = 35.0,
+    gripper_closed: Annotated[float, typer.Option(help="Gripper state where it is closed.")] = 120.0,
+    gripper_action: Annotated[
+        str, typer.Option(help="Fraction (0 open, 1 closed), or raw, as the state.")
+    ] = "fraction",
+    waist: Annotated[str, typer.Option(help="Columns of the waist: pitch-lift or lift-pitch.")] = "pitch-lift",
+    lift_unit: Annotated[str, typer.Option(help="Of the lift: m or cm.")] = "m",
+    head_unit: Annotated[str, typer.Option(help="Of the head: rad or deg.")] = "rad",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    max_gap_s: Annotated[float, typer.Option(min=0.05, help="A longer pause between two frames ends a segment.")] = 0.3,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter segments are left out.")] = 0.5,
+    version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
+) -> None:
+    """Import AgiBot-World. Sources disagree on some units and orders of it: those are options."""
+    from activemimic_training.importers import AgibotOptions, import_agibot_world
+
+    options = AgibotOptions(
+        contract,
+        gripper_open,
+        gripper_closed,
+        _one_of("--gripper-action", gripper_action, "fraction", "raw"),
+        _one_of("--waist", waist, "pitch-lift", "lift-pitch"),
+        _one_of("--lift-unit", lift_unit, "m", "cm"),
+        _one_of("--head-unit", head_unit, "rad", "deg"),
+    )
+    with _Report() as report:
+        result = import_agibot_world(
+            source, out, fps, options, workers, max_gap_s, min_seconds, version, report.progress
+        )
+    report.show(result)
+
+
+@imports.command("egomimic")
+def import_ego(
+    source: Annotated[Path, typer.Argument(help="The HDF5 file, of a person or of the robot.")],
+    out: Annotated[Path, typer.Option(help="The dataset's folder; must not exist.")],
+    instruction: Annotated[str, typer.Option(help="What is done in it; the file does not say.")],
+    fps: Annotated[int, typer.Option(min=1, max=200, help="Its rows per second; the file does not say.")] = 30,
+    split: Annotated[str, typer.Option(help="Train or valid, by the file's masks, or all.")] = "train",
+    arm: Annotated[str, typer.Option(help="Left or right: whose data a file of one hand holds.")] = "right",
+    image_order: Annotated[str, typer.Option(help="Of its colour channels: rgb or bgr.")] = "rgb",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter demonstrations are left out.")] = 0.5,
+    version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
+) -> None:
+    """Import EgoMimic's demonstrations."""
+    from activemimic_training.importers import EgomimicOptions, import_egomimic
+
+    options = EgomimicOptions(
+        instruction,
+        fps,
+        _one_of("--arm", arm, "left", "right"),
+        _one_of("--image-order", image_order, "rgb", "bgr"),
+        _one_of("--split", split, "train", "valid", "all"),
+    )
+    with _Report() as report:
+        result = import_egomimic(source, out, options, workers, min_seconds, version, report.progress)
+    report.show(result)
+
+
 @app.command()
 def inspect(
     dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
@@ -71,6 +139,13 @@ def inspect(
     for source, (mean_ms, max_ms) in report.ages_ms.items():
         console.print(f"age of {source}: mean {mean_ms:.0f} ms, at most {max_ms:.0f} ms", markup=False)
     console.print(f"page: {page}")
+
+
+def _one_of(option: str, value: str, *choices: str) -> Any:
+    """Raises UsageProblem for a value that is none of the choices."""
+    if value not in choices:
+        raise UsageProblem(f"{option} {value!r}: expected {', '.join(choices)}")
+    return value
 
 
 class _Report:

@@ -78,6 +78,7 @@ def assemble(
     workers: int = 1,
     version: str = FORMATS[0],
     progress: Progress | None = None,
+    base: Path | None = None,
 ) -> BuildResult:
     """Convert `recordings` and write the dataset that holds all their segments.
 
@@ -87,6 +88,7 @@ def assemble(
     Args:
         convert: picklable, so that `workers` processes may call it.
         identify: asked once, for the first recording that is used.
+        base: a folder that reasons name files relative to, so that a dataset does not depend on where it was made.
         skipped: those that were left out before.
 
     Raises:
@@ -100,7 +102,7 @@ def assemble(
     used: list[Path] = []
     episodes: list[StagedEpisode] = []
     cuts: list[StagedCut] = []
-    for done, (recording, result) in enumerate(_convert_all(recordings, staging, convert, workers), start=1):
+    for done, (recording, result) in enumerate(_convert_all(recordings, staging, convert, workers, base), start=1):
         if isinstance(result, str):
             left_out.append(SkippedBag(recording, result, broken=True))
         else:
@@ -163,10 +165,10 @@ def _about(
 
 
 def _convert_all(
-    recordings: list[Path], staging: Path, convert: Convert, workers: int
+    recordings: list[Path], staging: Path, convert: Convert, workers: int, base: Path | None
 ) -> Iterator[tuple[Path, Path | str]]:
     """For every recording, in order, its staged folder or why there is none."""
-    one = partial(_convert_one, staging=staging, convert=convert)
+    one = partial(_convert_one, staging=staging, convert=convert, base=base)
     if min(workers, len(recordings)) <= 1:
         yield from ((recording, one(recording)) for recording in recordings)
         return
@@ -175,11 +177,11 @@ def _convert_all(
         yield from zip(recordings, pool.map(one, recordings), strict=True)
 
 
-def _convert_one(recording: Path, staging: Path, convert: Convert) -> Path | str:
+def _convert_one(recording: Path, staging: Path, convert: Convert, base: Path | None) -> Path | str:
     try:
         return convert(recording, staging)
     except (BagError, DatasetError) as error:
-        return without_folder(error, recording)
+        return without_folder(error, recording) if base is None else str(error).replace(f"{base}/", "")
 
 
 def without_folder(error: Exception, recording: Path) -> str:
