@@ -141,6 +141,40 @@ def inspect(
     console.print(f"page: {page}")
 
 
+@app.command()
+def replay(
+    episode: Annotated[str, typer.Argument(help="A recorded episode's folder, or DATASET#NUMBER.")],
+    variation: Annotated[list[str] | None, typer.Option(help="A variation it was recorded with; repeatable.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Film it to this .mp4 file.")] = None,
+) -> None:
+    """Send an episode's actions to the simulated robot, in its own scene: does it go along, does the task succeed?
+
+    In lock-step, as `activemimic eval --policy replay:EPISODE`, which tries them in other scenes. Exits with 1 if the
+    task did not succeed.
+    """
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from activemimic_bringup.evaluation.recorded_actions import load_recorded
+    from activemimic_bringup.evaluation.replay import replay as run
+
+    recorded = load_recorded(episode)
+    console = Console(highlight=False)
+    with console.status(f"replaying {recorded.duration_s:.1f} s"):
+        report = run(recorded, tuple(variation or ()), video)
+    table = Table("slot", "unit", "mean error", "largest", title="measured in the replay minus in the recording")
+    for name, unit, errors in zip(report.slots, report.units, np.abs(report.error).T, strict=True):
+        table.add_row(name, unit, f"{errors.mean():.4f}", f"{errors.max():.4f}")
+    console.print(table)
+    outcome = "success" if report.success else report.failure or f"not done ({report.stage})"
+    console.print(f"{recorded.task}, seed {recorded.seed}: {outcome} after {report.time_s:.1f} s", markup=False)
+    if video:
+        console.print(f"video: {video}", markup=False)
+    if not report.success:
+        raise typer.Exit(FAILED)
+
+
 def _one_of(option: str, value: str, *choices: str) -> Any:
     """Raises UsageProblem for a value that is none of the choices."""
     if value not in choices:
