@@ -175,6 +175,43 @@ def replay(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def openloop(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
+    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page, the pictures and errors.csv.")],
+    episodes: Annotated[str, typer.Option(help="Numbers and ranges, such as 0,3,10-12; default: the first five.")] = "",
+) -> None:
+    """Run a policy on recorded observations, and draw its chunks over what was recorded."""
+    from activemimic_training.openloop import run_openloop
+    from rich.console import Console
+    from rich.progress import Progress
+
+    chosen = _numbers("--episodes", episodes) if episodes else None
+    console = Console(highlight=False)
+    with Progress(console=console) as bar:
+        task = bar.add_task("episodes", total=None)
+        report = run_openloop(
+            checkpoint, dataset, out, chosen, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    for unit in dict.fromkeys(report.units):
+        columns = [index for index, found in enumerate(report.units) if found == unit]
+        error, staying = report.error[:, columns].mean(), report.staying_error[columns].mean()
+        console.print(f"{unit}: mean error {error:.4f}; of a policy that stays where it is {staying:.4f}")
+    console.print(f"page: {report.page}", markup=False)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """The numbers in a list such as 0,3,10-12. Raises UsageProblem."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, separator, last = part.strip().partition("-")
+        if not first.isdigit() or (separator and not last.isdigit()):
+            raise UsageProblem(f"{option} {text!r}: expected numbers and ranges, such as 0,3,10-12")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
 def _one_of(option: str, value: str, *choices: str) -> Any:
     """Raises UsageProblem for a value that is none of the choices."""
     if value not in choices:

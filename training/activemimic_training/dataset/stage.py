@@ -221,7 +221,9 @@ class _SegmentWriter:
     def close(self) -> None:
         for video in self._videos.values():
             video.close()
-        columns = {name: np.array([row[name] for row in self._rows], np.float32) for name in self._rows[0]}
+        columns: dict[str, Any] = {
+            name: np.array([row[name] for row in self._rows], np.float32) for name in self._rows[0]
+        }
         np.savez(self.folder / "columns.npz", stamp_ns=np.array(self.stamps, np.int64), **columns)
         facts = {
             "sources": self._sources,
