@@ -116,29 +116,30 @@ def import_ego(
 
 @app.command()
 def inspect(
-    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
-    html: Annotated[Path | None, typer.Option(help="Where the page goes; default: inside the dataset.")] = None,
+    datasets: Annotated[list[Path], typer.Argument(help="Folders; several are shown side by side, against the first.")],
+    html: Annotated[Path | None, typer.Option(help="Where the page goes; default: inside the first dataset.")] = None,
 ) -> None:
     """Write a page to look at, and print what stands out."""
-    from activemimic_training.dataset import inspect_dataset
+    from activemimic_training.dataset import inspect_datasets
     from rich.console import Console
     from rich.table import Table
 
-    page = html or dataset / "inspect.html"
-    report = inspect_dataset(dataset, page)
-    console = Console()
-    console.print(f"{report.root}: {len(report.episodes)} episodes, {report.rows} rows at {report.fps} per second")
-    table = Table("slot", "unit", "min", "mean", "max", "std", "remark")
-    for slot in report.slots:
-        remarks = ["hardly moves"] if slot.near_constant else []
-        if slot.rows_out_of_range:
-            remarks.append(f"{slot.rows_out_of_range} rows beyond the limits")
-        numbers = (f"{value:.3f}" for value in (slot.minimum, slot.mean, slot.maximum, slot.std))
-        table.add_row(slot.name, slot.unit, *numbers, ", ".join(remarks))
-    console.print(table)
-    for source, (mean_ms, max_ms) in report.ages_ms.items():
-        console.print(f"age of {source}: mean {mean_ms:.0f} ms, at most {max_ms:.0f} ms", markup=False)
-    console.print(f"page: {page}")
+    page = html or datasets[0] / "inspect.html"
+    console = Console(highlight=False)
+    for report in inspect_datasets(datasets, page):
+        facts = f"{len(report.episodes)} episodes, {report.rows} rows at {report.fps} per second"
+        console.print(f"{report.root}: {facts}", markup=False)
+        table = Table("slot", "unit", "min", "mean", "max", "std", "remark")
+        for slot in report.slots:
+            numbers = (f"{value:.3f}" for value in (slot.minimum, slot.mean, slot.maximum, slot.std))
+            table.add_row(slot.name, slot.unit, *numbers, ", ".join(slot.remarks))
+        console.print(table)
+        for source, (mean_ms, max_ms) in report.ages_ms.items():
+            console.print(f"age of {source}: mean {mean_ms:.0f} ms, at most {max_ms:.0f} ms", markup=False)
+        if report.cuts:
+            seconds = sum(cut["to_s"] - cut["from_s"] for cut in report.cuts)
+            console.print(f"{len(report.cuts)} stretches were cut, {seconds:.1f} s in all", style="yellow")
+    console.print(f"page: {page}", markup=False)
 
 
 @app.command()

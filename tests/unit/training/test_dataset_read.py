@@ -17,7 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from activemimic_training.dataset import Dataset, DatasetError, build_dataset, inspect_dataset
+import synthetic
+from activemimic_description.interface import fingerprint
+from activemimic_training.dataset import Dataset, DatasetError, build_dataset, inspect_dataset, inspect_datasets
+from activemimic_training.dataset.inspect import compare
 from synthetic import FPS, EpisodeMaker
 
 
@@ -209,8 +212,38 @@ def test_the_inspection_page_stands_alone_and_names_what_is_odd(
     page = (tmp_path / "ds.html").read_text()
     assert "Nearly constant slots: left_arm_1" in page
     assert "grasp &lt;the&gt; cube" in page
-    assert page.count("data:image/png;base64,") == 4  # a strip for each camera, and the plot
+    assert page.count("data:image/png;base64,") == 7  # a strip for each camera, the plot, and distributions
     assert "http" not in page
+
+
+def test_datasets_side_by_side_are_measured_against_the_first(
+    make_episode: EpisodeMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_episode(tmp_path / "bag")
+    with monkeypatch.context() as patched:
+        joints = synthetic.joints
+        patched.setattr("synthetic.joints", lambda frame, phase: joints(frame, phase) + 10 * (np.arange(20) == 4))
+        make_episode(tmp_path / "shifted")
+    for name in ("bag", "shifted"):
+        build_dataset([tmp_path / name], tmp_path / f"{name}_ds", FPS, workers=1)
+
+    def rename(about: dict) -> None:
+        about["interface"]["robot"] = "somebody"  # whose limits nobody has described
+        about["fingerprint"] = fingerprint(about["interface"])
+
+    edit_json("meta/activemimic.json", rename)(tmp_path / "shifted_ds")
+    first, other = inspect_datasets([tmp_path / "bag_ds", tmp_path / "shifted_ds"], tmp_path / "page.html")
+    assert (first.out_of_range, other.out_of_range) == ([], [])
+    assert np.isnan(other.slots[4].upper)
+    differences = {found.slot: found for found in compare(Dataset(tmp_path / "bag_ds"), Dataset(other.root))}
+    std = Dataset(tmp_path / "bag_ds").state[:, 4].std()
+    assert differences["left_arm_1"].mean_z == pytest.approx(10 / std, rel=1e-3)
+    assert differences["left_arm_2"].mean_z == pytest.approx(0.0, abs=1e-6)
+    assert differences["left_arm_1"].spread == pytest.approx(1.0, abs=1e-3)
+    page = (tmp_path / "page.html").read_text()
+    assert "left_arm_1 of shifted_ds lies +" in page
+    assert "left_arm_2 of shifted_ds" not in page
+    assert "Robot somebody" in page
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lerobot") is None, reason="lerobot is not installed here (optional)")

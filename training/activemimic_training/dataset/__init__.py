@@ -7,7 +7,7 @@ In: recorded episodes. Out: a LeRobotDataset folder with true stamps, statistics
 from activemimic_training.dataset.assemble import BuildResult, SkippedBag
 from activemimic_training.dataset.build import build_dataset
 from activemimic_training.dataset.errors import DatasetError
-from activemimic_training.dataset.inspect import inspect_dataset
+from activemimic_training.dataset.inspect import inspect_dataset, inspect_datasets
 from activemimic_training.dataset.layout import FORMATS
 from activemimic_training.dataset.read import Dataset, EpisodeRow
 
@@ -20,4 +20,5 @@ __all__ = [
     "SkippedBag",
     "build_dataset",
     "inspect_dataset",
+    "inspect_datasets",
 ]
