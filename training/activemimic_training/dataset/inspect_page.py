@@ -82,7 +82,8 @@ def _distributions(names: list[str], datasets: Sequence[Dataset]) -> list[str]:
     }
     statistics = fit_rows(first)
     z_slots = {slot: slot for slot in first.slots}
-    states, actions = {}, {}
+    states: dict[str, dict[str, np.ndarray]] = {}
+    actions: dict[str, dict[str, np.ndarray]] = {}
     for name, dataset in zip(names, datasets, strict=True):
         shared = [slot for slot in first.slots if slot in dataset.slots]
         if not shared:

@@ -11,8 +11,8 @@ Rows follow this project's rule: the action of a row is the newest command at th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -125,12 +125,12 @@ def _stage(
         sizes = {name: (camera.width, camera.height) for name, camera in contract.cameras.items()}
         writer = RecordingWriter(folder, fps, sizes, min_seconds)
         every = SOURCE_FPS // fps
-        images = _images(videos, len(motion.stamp_ns), sizes)
+        images = _images(videos, len(motion.stamp_ns))
         for found in motion.rows(every, max_gap_s, images):
             if isinstance(found, Cut):
                 writer.cut(found)
             else:
-                writer.add(found)
+                writer.add(replace(found, images=_stretched(found.images, sizes)))
         writer.close(f"{recording.parent.name}/{recording.name}", task, instruction)
 
     return staged(staging / key, convert)
@@ -267,17 +267,22 @@ def _videos(source: Path, recording: Path) -> dict[str, Path]:
     return videos
 
 
-def _images(videos: dict[str, Path], frames: int, sizes: dict[str, tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
-    """The cameras' images, a dictionary a frame, in the sizes (width, height) asked for."""
+def _images(videos: dict[str, Path], frames: int) -> Iterator[dict[str, np.ndarray]]:
+    """The cameras' images as they are stored, a dictionary a frame."""
     for path in videos.values():
         if (found := frame_count(path)) != frames:
             raise DatasetError(f"{path}: expected {frames} frames, one for every row of {_FILE}, found {found}")
     decoded = [read_frames(path, 0.0, frames) for path in videos.values()]
     for images in zip(*decoded, strict=True):
-        yield {
-            camera: np.asarray(cv2.resize(image, sizes[camera], interpolation=cv2.INTER_AREA))
-            for camera, image in zip(videos, images, strict=True)
-        }
+        yield dict(zip(videos, images, strict=True))
+
+
+def _stretched(images: Mapping[str, np.ndarray], sizes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    """The images in the sizes (width, height) of the contract's cameras."""
+    return {
+        camera: np.asarray(cv2.resize(image, sizes[camera], interpolation=cv2.INTER_AREA))
+        for camera, image in images.items()
+    }
 
 
 def _task(source: Path, recording: Path) -> tuple[str, str]:

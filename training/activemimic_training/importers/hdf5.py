@@ -73,6 +73,6 @@ def open_hdf5(path: Path, group: str = "") -> Iterator[Hdf5File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be opened as HDF5: {error}") from None
+        raise DatasetError(f"{path}: cannot be opened as HDF5: {' '.join(str(error).split())}") from None
     with file:
         yield Hdf5File(path, file, group)
