@@ -40,9 +40,12 @@ class LockstepRobot:
         self.controller = Controller(simulation.robot, config)
         self._index = 0
 
-    def reset(self, seed: int, cell: int | None = None) -> None:
-        """Place everything as the task samples it for seed and cell; the controller starts from that posture."""
-        self.simulation.reset(seed, cell)
+    def reset(self, seed: int, cell: int | None = None, start: np.ndarray | None = None) -> None:
+        """Place everything as the task samples it for seed and cell, or the robot in the posture `start` (S,).
+
+        The controller starts from the robot's posture.
+        """
+        self.simulation.reset(seed, cell, start)
         self.controller = Controller(self.simulation.robot, self.controller.config)
         self._index = 0
         self._measure()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, print_error
+from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
+
+if TYPE_CHECKING:
+    from activemimic_training.dataset import BuildResult
 
 app = typer.Typer(no_args_is_help=True, help="Turn recorded episodes into a dataset, and look at it.")
+imports = typer.Typer(no_args_is_help=True, help="Make a dataset of others' recordings.")
+app.add_typer(imports, name="import")
 
 
 @app.command()
@@ -19,55 +24,234 @@ def build(
     fps: Annotated[int, typer.Option(min=1, max=200, help="Rows per second.")] = 30,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     all_outcomes: Annotated[bool, typer.Option("--all", help="Also episodes whose outcome is not success.")] = False,
+    max_gap_s: Annotated[
+        float, typer.Option(min=0.01, help="An image, state or command older than this ends a segment.")
+    ] = 0.3,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter segments are left out.")] = 0.5,
+    version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
 ) -> None:
-    """Convert episodes to a LeRobotDataset v3.0 folder. Exits with 1 if a bag could not be read."""
+    """Convert episodes to a LeRobotDataset folder; split them at gaps. Exits with 1 if a bag could not be read."""
     from activemimic_training.dataset import build_dataset
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    console = Console()
-    with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
-        task = bar.add_task("episodes", total=None)
+    with _Report() as report:
         result = build_dataset(
             episodes,
             out,
-            fps=fps,
-            workers=workers,
-            only_success=not all_outcomes,
-            progress=lambda done, total, _: bar.update(task, completed=done, total=total),
+            fps,
+            workers,
+            not all_outcomes,
+            report.progress,
+            max_gap_s=max_gap_s,
+            min_seconds=min_seconds,
+            version=version,
         )
-    for skipped in result.skipped:
-        if not skipped.broken:
-            console.print(f"left out: {skipped.bag}: {skipped.reason}", style="yellow", markup=False)
-    for broken in result.broken:
-        print_error(f"{broken.bag}: {broken.reason}")
-    console.print(f"{result.root}: {result.episodes} episodes, {result.frames} frames")
-    if result.broken:
-        raise typer.Exit(FAILED)
+    report.show(result)
+
+
+@imports.command("agibot-world")
+def import_agibot(
+    source: Annotated[Path, typer.Argument(help="Folder of task_info, observations and proprio_stats.")],
+    out: Annotated[Path, typer.Option(help="The dataset's folder; must not exist.")],
+    fps: Annotated[int, typer.Option(min=1, max=30, help="Rows per second; a divisor of 30.")] = 30,
+    contract: Annotated[str, typer.Option(help="Robot contract whose cameras and slots it shall have.")] = "g1_hal",
+    gripper_open: Annotated[float, typer.Option(help="Gripper state where it is open.")] = 35.0,
+    gripper_closed: Annotated[float, typer.Option(help="Gripper state where it is closed.")] = 120.0,
+    gripper_action: Annotated[
+        str, typer.Option(help="Fraction (0 open, 1 closed), or raw, as the state.")
+    ] = "fraction",
+    waist: Annotated[str, typer.Option(help="Columns of the waist: pitch-lift or lift-pitch.")] = "pitch-lift",
+    lift_unit: Annotated[str, typer.Option(help="Of the lift: m or cm.")] = "m",
+    head_unit: Annotated[str, typer.Option(help="Of the head: rad or deg.")] = "rad",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    max_gap_s: Annotated[float, typer.Option(min=0.05, help="A longer pause between two frames ends a segment.")] = 0.3,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter segments are left out.")] = 0.5,
+    version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
+) -> None:
+    """Import AgiBot-World. Sources disagree on some units and orders of it: those are options."""
+    from activemimic_training.importers import AgibotOptions, import_agibot_world
+
+    options = AgibotOptions(
+        contract,
+        gripper_open,
+        gripper_closed,
+        _one_of("--gripper-action", gripper_action, "fraction", "raw"),
+        _one_of("--waist", waist, "pitch-lift", "lift-pitch"),
+        _one_of("--lift-unit", lift_unit, "m", "cm"),
+        _one_of("--head-unit", head_unit, "rad", "deg"),
+    )
+    with _Report() as report:
+        result = import_agibot_world(
+            source, out, fps, options, workers, max_gap_s, min_seconds, version, report.progress
+        )
+    report.show(result)
+
+
+@imports.command("egomimic")
+def import_ego(
+    source: Annotated[Path, typer.Argument(help="The HDF5 file, of a person or of the robot.")],
+    out: Annotated[Path, typer.Option(help="The dataset's folder; must not exist.")],
+    instruction: Annotated[str, typer.Option(help="What is done in it; the file does not say.")],
+    fps: Annotated[int, typer.Option(min=1, max=200, help="Its rows per second; the file does not say.")] = 30,
+    split: Annotated[str, typer.Option(help="Train or valid, by the file's masks, or all.")] = "train",
+    arm: Annotated[str, typer.Option(help="Left or right: whose data a file of one hand holds.")] = "right",
+    image_order: Annotated[str, typer.Option(help="Of its colour channels: rgb or bgr.")] = "rgb",
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter demonstrations are left out.")] = 0.5,
+    version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
+) -> None:
+    """Import EgoMimic's demonstrations."""
+    from activemimic_training.importers import EgomimicOptions, import_egomimic
+
+    options = EgomimicOptions(
+        instruction,
+        fps,
+        _one_of("--arm", arm, "left", "right"),
+        _one_of("--image-order", image_order, "rgb", "bgr"),
+        _one_of("--split", split, "train", "valid", "all"),
+    )
+    with _Report() as report:
+        result = import_egomimic(source, out, options, workers, min_seconds, version, report.progress)
+    report.show(result)
 
 
 @app.command()
 def inspect(
-    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
-    html: Annotated[Path | None, typer.Option(help="Where the page goes; default: inside the dataset.")] = None,
+    datasets: Annotated[list[Path], typer.Argument(help="Folders; several are shown side by side, against the first.")],
+    html: Annotated[Path | None, typer.Option(help="Where the page goes; default: inside the first dataset.")] = None,
 ) -> None:
     """Write a page to look at, and print what stands out."""
-    from activemimic_training.dataset import inspect_dataset
+    from activemimic_training.dataset import inspect_datasets
     from rich.console import Console
     from rich.table import Table
 
-    page = html or dataset / "inspect.html"
-    report = inspect_dataset(dataset, page)
-    console = Console()
-    console.print(f"{report.root}: {len(report.episodes)} episodes, {report.rows} rows at {report.fps} per second")
-    table = Table("slot", "unit", "min", "mean", "max", "std", "remark")
-    for slot in report.slots:
-        remarks = ["hardly moves"] if slot.near_constant else []
-        if slot.rows_out_of_range:
-            remarks.append(f"{slot.rows_out_of_range} rows beyond the limits")
-        numbers = (f"{value:.3f}" for value in (slot.minimum, slot.mean, slot.maximum, slot.std))
-        table.add_row(slot.name, slot.unit, *numbers, ", ".join(remarks))
+    page = html or datasets[0] / "inspect.html"
+    console = Console(highlight=False)
+    for report in inspect_datasets(datasets, page):
+        facts = f"{len(report.episodes)} episodes, {report.rows} rows at {report.fps} per second"
+        console.print(f"{report.root}: {facts}", markup=False)
+        table = Table("slot", "unit", "min", "mean", "max", "std", "remark")
+        for slot in report.slots:
+            numbers = (f"{value:.3f}" for value in (slot.minimum, slot.mean, slot.maximum, slot.std))
+            table.add_row(slot.name, slot.unit, *numbers, ", ".join(slot.remarks))
+        console.print(table)
+        for source, (mean_ms, max_ms) in report.ages_ms.items():
+            console.print(f"age of {source}: mean {mean_ms:.0f} ms, at most {max_ms:.0f} ms", markup=False)
+        if report.cuts:
+            seconds = sum(cut["to_s"] - cut["from_s"] for cut in report.cuts)
+            console.print(f"{len(report.cuts)} stretches were cut, {seconds:.1f} s in all", style="yellow")
+    console.print(f"page: {page}", markup=False)
+
+
+@app.command()
+def replay(
+    episode: Annotated[str, typer.Argument(help="A recorded episode's folder, or DATASET#NUMBER.")],
+    variation: Annotated[list[str] | None, typer.Option(help="A variation it was recorded with; repeatable.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Film it to this .mp4 file.")] = None,
+) -> None:
+    """Send an episode's actions to the simulated robot, in its own scene: does it go along, does the task succeed?
+
+    In lock-step, as `activemimic eval --policy replay:EPISODE`, which tries them in other scenes. Exits with 1 if the
+    task did not succeed.
+    """
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from activemimic_bringup.evaluation.recorded_actions import load_recorded
+    from activemimic_bringup.evaluation.replay import replay as run
+
+    recorded = load_recorded(episode)
+    console = Console(highlight=False)
+    with console.status(f"replaying {recorded.duration_s:.1f} s"):
+        report = run(recorded, tuple(variation or ()), video)
+    table = Table("slot", "unit", "mean error", "largest", title="measured in the replay minus in the recording")
+    for name, unit, errors in zip(report.slots, report.units, np.abs(report.error).T, strict=True):
+        table.add_row(name, unit, f"{errors.mean():.4f}", f"{errors.max():.4f}")
     console.print(table)
-    for source, (mean_ms, max_ms) in report.ages_ms.items():
-        console.print(f"age of {source}: mean {mean_ms:.0f} ms, at most {max_ms:.0f} ms", markup=False)
-    console.print(f"page: {page}")
+    outcome = "success" if report.success else report.failure or f"not done ({report.stage})"
+    console.print(f"{recorded.task}, seed {recorded.seed}: {outcome} after {report.time_s:.1f} s", markup=False)
+    if video:
+        console.print(f"video: {video}", markup=False)
+    if not report.success:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def openloop(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
+    dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the page, the pictures and errors.csv.")],
+    episodes: Annotated[str, typer.Option(help="Numbers and ranges, such as 0,3,10-12; default: the first five.")] = "",
+) -> None:
+    """Run a policy on recorded observations, and draw its chunks over what was recorded."""
+    from activemimic_training.openloop import run_openloop
+    from rich.console import Console
+    from rich.progress import Progress
+
+    chosen = _numbers("--episodes", episodes) if episodes else None
+    console = Console(highlight=False)
+    with Progress(console=console) as bar:
+        task = bar.add_task("episodes", total=None)
+        report = run_openloop(
+            checkpoint, dataset, out, chosen, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    for unit in dict.fromkeys(report.units):
+        columns = [index for index, found in enumerate(report.units) if found == unit]
+        error, staying = report.error[:, columns].mean(), report.staying_error[columns].mean()
+        console.print(f"{unit}: mean error {error:.4f}; of a policy that stays where it is {staying:.4f}")
+    console.print(f"page: {report.page}", markup=False)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """The numbers in a list such as 0,3,10-12. Raises UsageProblem."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, separator, last = part.strip().partition("-")
+        if not first.isdigit() or (separator and not last.isdigit()):
+            raise UsageProblem(f"{option} {text!r}: expected numbers and ranges, such as 0,3,10-12")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _one_of(option: str, value: str, *choices: str) -> Any:
+    """Raises UsageProblem for a value that is none of the choices."""
+    if value not in choices:
+        raise UsageProblem(f"{option} {value!r}: expected {', '.join(choices)}")
+    return value
+
+
+class _Report:
+    """A bar while recordings are converted, and afterwards what became of them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(soft_wrap=True, highlight=False)
+        columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=self._console)
+        self._task = self._bar.add_task("episodes", total=None)
+
+    def __enter__(self) -> _Report:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def progress(self, done: int, total: int, name: str) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def show(self, result: BuildResult) -> None:
+        """Print what was left out and why; ends the command with 1 if something could not be read."""
+        for cut in result.cuts:
+            text = f"cut: {cut.bag}, {cut.from_s:.2f} to {cut.to_s:.2f} s: {cut.reason}"
+            self._console.print(text, style="yellow", markup=False)
+        for skipped in result.skipped:
+            if not skipped.broken:
+                self._console.print(f"left out: {skipped.bag}: {skipped.reason}", style="yellow", markup=False)
+        for broken in result.broken:
+            print_error(f"{broken.bag}: {broken.reason}")
+        self._console.print(f"{result.root}: {result.episodes} episodes, {result.frames} frames", markup=False)
+        if result.broken:
+            raise typer.Exit(FAILED)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from activemimic_training.dataset.read import Dataset
+from activemimic_training.html import page, table
 
 from activemimic_bringup.evaluation.figures import draw_loss, draw_motion, draw_strip, draw_times
-from activemimic_bringup.evaluation.html import page, table
 from activemimic_bringup.evaluation.recording import RecordedTrial
 from activemimic_bringup.evaluation.statistics import success_text, wilson_interval
 

@@ -21,7 +21,7 @@ from activemimic_sim.rendering import CameraRenderer
 from activemimic_bringup.control.continuing import Continuation
 from activemimic_bringup.control.controller import Source
 from activemimic_bringup.evaluation.latency import LateChunks, Latencies
-from activemimic_bringup.evaluation.recording import RecordedTrial
+from activemimic_bringup.evaluation.recorded_actions import RecordedActions, is_recorded, load_recorded
 from activemimic_bringup.lockstep import LockstepRobot
 
 _NS = 1_000_000_000
@@ -62,9 +62,11 @@ def check_policy_name(policy: str) -> None:
     if policy in _BY_NAME or (Path(policy) / "config.json").is_file():
         return
     if policy.startswith(_REPLAY):
-        if (Path(policy.removeprefix(_REPLAY)) / "episode.yaml").is_file():
+        if is_recorded(policy.removeprefix(_REPLAY)):
             return
-        raise PolicyNameError(f"policy {policy!r}: expected a recorded episode's folder after '{_REPLAY}'")
+        raise PolicyNameError(
+            f"policy {policy!r}: expected a recorded episode's folder, or DATASET#NUMBER, after '{_REPLAY}'"
+        )
     names = ", ".join(_BY_NAME)
     raise PolicyNameError(
         f"policy {policy!r}: expected a checkpoint's folder (with a config.json), {names} or {_REPLAY}EPISODE"
@@ -98,7 +100,7 @@ def make_mover(
     if policy in _BY_NAME:
         return _BY_NAME[policy](robot)
     if policy.startswith(_REPLAY):
-        return Replay(robot, policy.removeprefix(_REPLAY))
+        return Replay(robot, load_recorded(policy.removeprefix(_REPLAY)))
     return CheckpointPolicy(robot, cameras, contract, policy, latencies, join)
 
 
@@ -146,16 +148,14 @@ class RandomMotion(Mover):
 class Replay(Mover):
     """Repeats the commands of a recorded episode, whatever it sees."""
 
-    def __init__(self, robot: LockstepRobot, episode: str) -> None:
+    def __init__(self, robot: LockstepRobot, recorded: RecordedActions) -> None:
         super().__init__(robot)
-        motion = RecordedTrial(episode).motion
-        self._times_s, self._commands = motion.command_s, motion.command
+        self._recorded = recorded
 
     def chunk(self) -> Chunk:
         # The command of the end of the step: where the robot shall be by then.
         due_s = self.robot.simulation.time_s + STEP_S
-        row = int(np.searchsorted(self._times_s, due_s, side="right")) - 1
-        return Chunk(self.robot.stamp_ns, _STEP_NS, self._commands[max(row, 0)][None])
+        return Chunk(self.robot.stamp_ns, _STEP_NS, self._recorded.commanded_at(due_s)[None])
 
 
 class CheckpointPolicy(Mover):

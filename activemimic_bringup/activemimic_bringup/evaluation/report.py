@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from activemimic_sim.tasks import make_task
+from activemimic_training.html import page, table
 
 from activemimic_bringup.evaluation.figures import draw_funnel, draw_head_traces
-from activemimic_bringup.evaluation.html import page, table
 from activemimic_bringup.evaluation.results import Results, Trial, read_results
 from activemimic_bringup.evaluation.statistics import success_text
 from activemimic_bringup.evaluation.trace import read_trace

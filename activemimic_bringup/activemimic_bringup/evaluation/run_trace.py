@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from activemimic_description.robot import load_robot
+from activemimic_training.html import page, table
 
 from activemimic_bringup.control.chunk_fields import ChunkRejectedError, check_fields, read_trajectory
-from activemimic_bringup.evaluation.html import page, table
 from activemimic_bringup.evaluation.recording import Motion, RecordedTrial
 from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DIAGNOSTICS, INFERENCE, TELEOP, TIMING
 from activemimic_bringup.watching.stages import STAGES, ChunkStages, Key

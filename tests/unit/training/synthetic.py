@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +28,16 @@ def write_episode(
     outcome: str = "success",
     instruction: str = "grasp the cube",
     contract: Contract | None = None,
-    without_images: tuple[str, range] = ("head", range(0)),
+    without_images: tuple[str, Container[int]] = ("head", ()),
+    without_commands: Container[int] = (),
     jitter_ns: int = 0,
+    jumps_at: tuple[int, int] | None = None,
     extra: dict | None = None,
     seed: int = 7,
 ) -> Path:
-    """Record `frames` frames at 30 Hz; `without_images` leaves out some of one camera's, `jitter_ns` shakes stamps."""
+    """Record `frames` frames at 30 Hz; `without_…` leaves some out, `jitter_ns` shakes stamps, and from the
+    frame of `jumps_at` on they are later by so many ns.
+    """
     shake = np.random.default_rng(0)
     contract = contract or load_contract("g1_sim")
     messages = BagMessages()
@@ -41,6 +45,8 @@ def write_episode(
     with EpisodeWriter(folder, contract, task="reaching", instruction=instruction, seed=seed, extra=extra) as writer:
         for frame in range(frames):
             stamp_ns = frame_stamp_ns(frame) + int(shake.integers(-jitter_ns, jitter_ns + 1))
+            if jumps_at and frame >= jumps_at[0]:
+                stamp_ns += jumps_at[1]
             for number, (name, camera) in enumerate(contract.cameras.items()):
                 if name == without_images[0] and frame in without_images[1]:
                     continue
@@ -51,6 +57,8 @@ def write_episode(
                 (state.topic, state.type, STATE_DELAY_NS, 0.0),
                 (sink.topic, sink.type, COMMAND_DELAY_NS, 0.1),
             ):
+                if topic == sink.topic and frame in without_commands:
+                    continue
                 slots = joints(frame, phase + ahead)
                 ((_, msg),) = encode_command(contract, slots, stamp_ns + delay_ns, messages)
                 writer.write(topic, messages.serialize(msg, kind), stamp_ns + delay_ns + MS, None, frame + 1)

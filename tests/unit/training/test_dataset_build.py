@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from activemimic_description.codec import decode_slots, stamp_ns
 from activemimic_description.contract import CONTRACTS_FOLDER, load_contract, parse_contract
@@ -133,8 +136,8 @@ def test_a_truncated_bag_is_named_and_the_others_are_converted(episodes: list[Pa
 
 
 def test_a_scene_held_out_for_evaluation_is_left_out(make_episode: EpisodeMaker, tmp_path: Path) -> None:
-    make_episode(tmp_path / "bags" / "learned", frames=5)
-    make_episode(tmp_path / "bags" / "held_out", frames=5, seed=1_000_000)
+    make_episode(tmp_path / "bags" / "learned", frames=20)
+    make_episode(tmp_path / "bags" / "held_out", frames=20, seed=1_000_000)
     result = build_dataset([tmp_path / "bags"], tmp_path / "ds", FPS, workers=1)
     assert [bag.name for bag in result.used] == ["learned"]
     (skipped,) = result.skipped
@@ -142,22 +145,85 @@ def test_a_scene_held_out_for_evaluation_is_left_out(make_episode: EpisodeMaker,
     assert skipped.reason == "seed 1000000 is one of those held out for evaluation (1000000 and up)"
 
 
-def test_an_episode_whose_camera_stopped_is_skipped_with_camera_and_age(
+def test_an_episode_is_split_at_its_gaps_and_what_was_cut_is_told(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    """left_wrist is silent for frames 20 to 39 and again for 60 to 79, between which nothing is missing."""
+    missing = frozenset([*range(20, 40), *range(60, 80)])
+    bag = make_episode(tmp_path / "bag", frames=110, without_images=("left_wrist", missing))
+    result = build_dataset([bag], tmp_path / "ds", FPS, workers=1, min_seconds=0.9)
+    dataset = Dataset(tmp_path / "ds")
+    # A camera may be 200 ms old: 17 ms at the first tick without its image, so 5 ticks more are rows.
+    seen = [[image_number(image) for image in dataset.frames("head", episode.index)] for episode in dataset.episodes]
+    assert seen == [list(range(80, 109))]
+    assert (result.episodes, result.frames, result.used, result.skipped) == (1, 29, [bag], [])
+    assert [entry["from_s"] for entry in dataset.bags] == [pytest.approx(80 / FPS, abs=1e-6)]
+    told = json.loads((tmp_path / "ds/meta/activemimic.json").read_text())["cuts"]
+    assert told == [vars(cut) for cut in result.cuts]
+    assert [(round(cut["from_s"] * FPS), round(cut["to_s"] * FPS)) for cut in told] == [
+        (0, 25),
+        (25, 40),
+        (40, 65),
+        (65, 80),
+    ]
+    assert [cut["reason"].split(":")[0] for cut in told[1::2]] == [
+        "camera left_wrist (/camera/hand_left_color/compressed)"
+    ] * 2
+    assert "limit 200 ms" in told[1]["reason"]
+    assert told[0]["reason"] == "a segment of 0.83 s, shorter than 0.9 s"
+
+
+def test_segments_that_are_long_enough_become_episodes(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    make_episode(tmp_path / "bag", frames=60, without_images=("head", range(20, 40)))
+    result = build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+    dataset = Dataset(tmp_path / "ds")
+    seen = [[image_number(image) for image in dataset.frames("right_wrist", e.index)] for e in dataset.episodes]
+    assert seen == [list(range(2000, 2025)), list(range(2040, 2059))]
+    assert [entry["bag"] for entry in dataset.bags] == ["bag", "bag"]
+    assert len(result.cuts) == 1
+
+
+def test_a_gap_limit_below_the_contracts_holds_for_sources_and_one_above_it_for_commands_alone(
+    make_episode: EpisodeMaker, tmp_path: Path
+) -> None:
+    make_episode(tmp_path / "image", frames=60, without_images=("head", range(30, 34)))
+    make_episode(tmp_path / "command", frames=60, without_commands=range(30, 42))
+
+    def segments(bag: str, max_gap_s: float) -> int:
+        out = tmp_path / f"{bag}_{max_gap_s}"
+        return build_dataset([tmp_path / bag], out, FPS, workers=1, max_gap_s=max_gap_s).episodes
+
+    assert segments("image", 0.3) == 1
+    assert segments("image", 0.1) == 2
+    assert segments("command", 0.3) == 2
+    assert segments("command", 0.5) == 1
+
+
+def test_what_is_missing_at_the_ends_is_told_as_well(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    missing = frozenset([*range(15), *range(45, 60)])
+    make_episode(tmp_path / "bag", frames=60, without_images=("head", missing))
+    result = build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+    before, after = result.cuts
+    assert before.reason == "/camera/head_color/compressed has not spoken yet"
+    assert (before.from_s, before.to_s) == (0.0, pytest.approx(15 / FPS + 0.005, abs=1e-6))
+    assert "camera head" in after.reason
+    assert after.to_s == pytest.approx(59 / FPS, abs=0.02)
+
+
+def test_an_episode_of_gaps_alone_is_left_out_with_the_reasons(
     make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path
 ) -> None:
     make_episode(tmp_path / "gap", frames=30, without_images=("left_wrist", range(10, 25)))
     make_episode(tmp_path / "never", frames=5, without_images=("left_wrist", range(5)))
-    result = build_dataset([episodes[0], tmp_path], tmp_path / "ds", FPS, workers=1)
-    gap, never = result.broken
+    result = build_dataset([episodes[0], tmp_path], tmp_path / "ds", FPS, workers=1, min_seconds=0.6)
+    gap, never = result.skipped
+    assert (gap.broken, never.broken) == (False, True)
     assert "camera left_wrist (/camera/hand_left_color/compressed): newest message is" in gap.reason
-    assert "limit 200 ms" in gap.reason
     assert "no message on /camera/hand_left_color/compressed; expected every topic" in never.reason
 
 
 def test_failed_episodes_are_left_out_unless_asked_for(
     make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path
 ) -> None:
-    make_episode(tmp_path / "failed", frames=6, outcome="failure")
+    make_episode(tmp_path / "failed", frames=20, outcome="failure")
     paths = [episodes[0], tmp_path / "failed"]
     result = build_dataset(paths, tmp_path / "good", FPS, workers=1)
     (skipped,) = result.skipped
@@ -176,7 +242,7 @@ def test_contracts_are_not_mixed(make_episode: EpisodeMaker, episodes: list[Path
 
 def test_masked_ranges_weigh_nothing(make_episode: EpisodeMaker, tmp_path: Path) -> None:
     masked = [[frame_stamp_ns(4), frame_stamp_ns(8)]]
-    make_episode(tmp_path / "bag", frames=12, extra={"masked_ns": masked})
+    make_episode(tmp_path / "bag", frames=20, extra={"masked_ns": masked})
     build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
     weight = Dataset(tmp_path / "ds").column("loss_weight")
     assert np.flatnonzero(weight == 0).tolist() == [4, 5, 6, 7]
@@ -192,11 +258,11 @@ def test_an_interrupted_build_does_not_convert_again_what_it_has(
     converted: list[str] = []
     convert = stage._convert
 
-    def interrupted(reader: EpisodeReader, folder: Path, fps: int) -> None:
+    def interrupted(reader: EpisodeReader, *settings: Any) -> None:
         converted.append(reader.folder.name)
         if len(converted) == 3:
             raise KeyboardInterrupt
-        convert(reader, folder, fps)
+        convert(reader, *settings)
 
     monkeypatch.setattr(stage, "_convert", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -210,10 +276,10 @@ def test_an_interrupted_build_does_not_convert_again_what_it_has(
 
 def test_an_episode_that_changed_is_converted_again(episodes: list[Path], tmp_path: Path) -> None:
     bag = Path(shutil.copytree(episodes[0], tmp_path / "bag"))
-    before = stage.stage_key(bag, FPS)
+    before = stage.stage_key(bag, (FPS,))
     (bag / "episode.yaml").write_text((bag / "episode.yaml").read_text() + "\n")
-    assert stage.stage_key(bag, FPS) != before
-    assert stage.stage_key(episodes[0], FPS) != stage.stage_key(episodes[0], 15)
+    assert stage.stage_key(bag, (FPS,)) != before
+    assert stage.stage_key(episodes[0], (FPS,)) != stage.stage_key(episodes[0], (15,))
 
 
 def test_nothing_to_convert_is_an_error_with_every_reason(make_episode: EpisodeMaker, tmp_path: Path) -> None:
@@ -244,3 +310,44 @@ def test_the_contract_travels_with_the_dataset(built: Path) -> None:
     assert dataset.contract_yaml == contract.text
     assert dataset.interface == contract.interface()
     assert dataset.fingerprint == contract.fingerprint()
+
+
+def test_a_bag_whose_clock_jumps_is_broken_and_not_an_endless_gap(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    make_episode(tmp_path / "bag", frames=40, jumps_at=(20, 3_000_000_000_000))
+    with pytest.raises(DatasetError, match="stamps jump by more than 600 s"):
+        build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+
+
+def test_the_older_layout_has_a_file_an_episode_and_the_same_content(
+    built: Path, episodes: list[Path], tmp_path: Path
+) -> None:
+    build_dataset(episodes, tmp_path / "ds", FPS, workers=1, version="v2.1")
+    old, new = tmp_path / "ds", Dataset(built)
+    info = json.loads((old / "meta/info.json").read_text())
+    assert info["codebase_version"] == "v2.1"
+    assert (info["total_videos"], info["total_chunks"], info["total_frames"]) == (9, 1, 60)
+    assert info["features"] == new.features
+    lines = {
+        name: [json.loads(line) for line in (old / f"meta/{name}.jsonl").read_text().splitlines()]
+        for name in ("tasks", "episodes", "episodes_stats")
+    }
+    assert [line["task"] for line in lines["tasks"]] == new.tasks
+    assert [line["length"] for line in lines["episodes"]] == [23, 17, 20]
+    for episode, described, stats in zip(new.episodes, lines["episodes"], lines["episodes_stats"], strict=True):
+        place = {"episode_chunk": 0, "episode_index": episode.index}
+        table = pq.read_table(old / info["data_path"].format(**place))
+        assert described["tasks"] == [episode.task]
+        for name in table.column_names:
+            expected = new.column(name)[episode.start : episode.stop]
+            np.testing.assert_array_equal(np.array(table[name].to_pylist(), expected.dtype), expected)
+        assert set(stats["stats"]) == set(info["features"])
+        assert set(stats["stats"]["action"]) == {"min", "max", "mean", "std", "count"}
+        for camera in new.cameras:
+            path = old / info["video_path"].format(video_key=f"observation.images.{camera}", **place)
+            old_frames = video.read_frames(path, 0.0, len(table))
+            assert all((a == b).all() for a, b in zip(old_frames, new.frames(camera, episode.index), strict=True))
+
+
+def test_a_layout_that_there_is_not_is_refused(episodes: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"format 'v1\.6': expected one of v3\.0, v2\.1"):
+        build_dataset(episodes, tmp_path / "ds", FPS, version="v1.6")

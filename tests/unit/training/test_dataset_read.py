@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -16,7 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from activemimic_training.dataset import Dataset, DatasetError, build_dataset, inspect_dataset
+import synthetic
+from activemimic_description.interface import fingerprint
+from activemimic_training.dataset import Dataset, DatasetError, build_dataset, inspect_dataset, inspect_datasets
+from activemimic_training.dataset.inspect import compare
 from synthetic import FPS, EpisodeMaker
 
 
@@ -198,26 +202,60 @@ def test_the_inspection_page_stands_alone_and_names_what_is_odd(
         return slots
 
     monkeypatch.setattr("synthetic.joints", odd)
-    make_episode(tmp_path / "bag", frames=12, instruction="grasp <the> cube")
+    make_episode(tmp_path / "bag", frames=18, instruction="grasp <the> cube")
     build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
     report = inspect_dataset(tmp_path / "ds", tmp_path / "ds.html")
     assert report.near_constant == ["left_arm_1"]
     assert report.out_of_range == ["waist_lift"]
     assert report.slots[3].rows_out_of_range == 1
-    assert report.rows == 11
+    assert report.rows == 17
     page = (tmp_path / "ds.html").read_text()
     assert "Nearly constant slots: left_arm_1" in page
     assert "grasp &lt;the&gt; cube" in page
-    assert page.count("data:image/png;base64,") == 4  # a strip for each camera, and the plot
+    assert page.count("data:image/png;base64,") == 7  # a strip for each camera, the plot, and distributions
     assert "http" not in page
 
 
+def test_datasets_side_by_side_are_measured_against_the_first(
+    make_episode: EpisodeMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_episode(tmp_path / "bag")
+    with monkeypatch.context() as patched:
+        joints = synthetic.joints
+        patched.setattr("synthetic.joints", lambda frame, phase: joints(frame, phase) + 10 * (np.arange(20) == 4))
+        make_episode(tmp_path / "shifted")
+    for name in ("bag", "shifted"):
+        build_dataset([tmp_path / name], tmp_path / f"{name}_ds", FPS, workers=1)
+
+    def rename(about: dict) -> None:
+        about["interface"]["robot"] = "somebody"  # whose limits nobody has described
+        about["fingerprint"] = fingerprint(about["interface"])
+
+    edit_json("meta/activemimic.json", rename)(tmp_path / "shifted_ds")
+    first, other = inspect_datasets([tmp_path / "bag_ds", tmp_path / "shifted_ds"], tmp_path / "page.html")
+    assert (first.out_of_range, other.out_of_range) == ([], [])
+    assert np.isnan(other.slots[4].upper)
+    differences = {found.slot: found for found in compare(Dataset(tmp_path / "bag_ds"), Dataset(other.root))}
+    std = Dataset(tmp_path / "bag_ds").state[:, 4].std()
+    assert differences["left_arm_1"].mean_z == pytest.approx(10 / std, rel=1e-3)
+    assert differences["left_arm_2"].mean_z == pytest.approx(0.0, abs=1e-6)
+    assert differences["left_arm_1"].spread == pytest.approx(1.0, abs=1e-3)
+    page = (tmp_path / "page.html").read_text()
+    assert "left_arm_1 of shifted_ds lies +" in page
+    assert "left_arm_2 of shifted_ds" not in page
+    assert "Robot somebody" in page
+
+
 @pytest.mark.skipif(importlib.util.find_spec("lerobot") is None, reason="lerobot is not installed here (optional)")
-def test_lerobot_loads_the_dataset_with_its_own_code(root: Path, tmp_path: Path) -> None:
+def test_lerobot_loads_the_dataset_with_its_own_code(root: Path, episodes: list[Path], tmp_path: Path) -> None:
+    older = importlib.metadata.version("lerobot") < "0.4"  # reads v2.1, and from 0.4 on v3.0
+    checked = root
+    if older:
+        checked = build_dataset(episodes, tmp_path / "v2.1", FPS, workers=1, version="v2.1").root
     check = Path(__file__).with_name("lerobot_check.py")
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
-        [sys.executable, str(check), str(root)], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, str(check), str(checked)], capture_output=True, text=True, env=environment, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     loaded = json.loads(result.stdout.splitlines()[-1])
@@ -227,6 +265,8 @@ def test_lerobot_loads_the_dataset_with_its_own_code(root: Path, tmp_path: Path)
     np.testing.assert_allclose(loaded["state_of_row_30"], dataset.state[30], atol=1e-6)
     np.testing.assert_allclose(loaded["actions_from_row_30"], dataset.action[30:32], atol=1e-6)
     assert sorted(dataset.features) == loaded["stats"]
+    # It warns where torchcodec is not installed, and of nothing else.
+    assert [line for line in result.stderr.splitlines() if "WARN" in line and "torchcodec" not in line] == []
     for number, camera in enumerate(dataset.cameras):
         expected = [1000 * number + row for length in (23, 17, 20) for row in range(length)]
         assert loaded["numbers"][f"observation.images.{camera}"] == expected

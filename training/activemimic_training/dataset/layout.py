@@ -1,7 +1,5 @@
-"""The LeRobotDataset v3.0 folder: which file holds what, and how its tables are written.
-
-Videos are one file an episode and camera; data and episode tables hold one row group an episode.
-"""
+"""What a LeRobotDataset holds: its features, its columns and their statistics. How they lie in files is told by
+`layout_v30.py` and `layout_v21.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +7,8 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,104 @@ from activemimic_training.dataset import video
 from activemimic_training.dataset.stage import StagedEpisode
 from activemimic_training.dataset.stats import column_stats, image_stats
 
-VERSION = "v3.0"
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-CHUNK_FILES = 1000
-DATA_FILE_MB = 100
+VERSION = "v3.0"  # what `read.Dataset` reads
+FORMATS = (VERSION, "v2.1")
 IMAGE_PREFIX = "observation.images."
 
 
-def features(interface: dict[str, Any], sources: list[str], fps: int) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class Content:
+    """All that is written, whatever the layout."""
+
+    episodes: Sequence[StagedEpisode]
+    interface: dict[str, Any]
+    fps: int
+    features: dict[str, dict[str, Any]]  # info.json's, in the order of the table's columns, videos last
+    tasks: list[str]  # instructions, by task index
+
+    @classmethod
+    def of(cls, episodes: Sequence[StagedEpisode], interface: dict[str, Any], fps: int) -> Content:
+        """The episodes as a dataset of one robot."""
+        tasks = list(dict.fromkeys(episode.instruction for episode in episodes))
+        return cls(episodes, interface, fps, features(interface, episodes[0], fps), tasks)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The first row of every episode."""
+        return np.cumsum([0, *(len(episode.state) for episode in self.episodes)])[:-1].tolist()
+
+    @property
+    def rows(self) -> int:
+        return sum(len(episode.state) for episode in self.episodes)
+
+    def columns(self, index: int) -> dict[str, np.ndarray]:
+        """An episode's columns by feature name: (N,) or (N, D)."""
+        episode = self.episodes[index]
+        frame = np.arange(len(episode.state), dtype=np.int64)
+        return {
+            "observation.state": episode.state,
+            "action": episode.action,
+            "observation_stamp_ns": episode.stamp_ns,
+            "observation_age_ms": episode.age_ms,
+            "loss_weight": episode.loss_weight,
+            # The grid's time, not the measured one: loaders find a video frame by it.
+            "timestamp": (frame / self.fps).astype(np.float32),
+            "frame_index": frame,
+            "episode_index": np.full(len(frame), index, np.int64),
+            "index": self.starts[index] + frame,
+            "task_index": np.full(len(frame), self.tasks.index(episode.instruction), np.int64),
+            **episode.extra,
+        }
+
+    def table(self, index: int) -> pa.Table:
+        """The same as a table."""
+        arrays = {}
+        for name, values in self.columns(index).items():
+            flat = pa.array(values.reshape(-1))
+            width = self.features[name]["shape"][0]
+            arrays[name] = pa.FixedSizeListArray.from_arrays(flat, width) if values.ndim == 2 else flat
+        return pa.table(arrays)
+
+    def stats(self, index: int) -> dict[str, dict[str, Any]]:
+        """Statistics of one episode, by feature name."""
+        episode = self.episodes[index]
+        stats = {name: column_stats(values) for name, values in self.columns(index).items()}
+        for camera in self.interface["cameras"]:
+            stats[IMAGE_PREFIX + camera] = image_stats(episode.histograms[camera], episode.histogram_frames)
+        return stats
+
+    def total_stats(self) -> dict[str, dict[str, Any]]:
+        """Statistics of all rows, by feature name."""
+        parts = [self.columns(index) for index in range(len(self.episodes))]
+        stats = {name: column_stats(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        frames = sum(episode.histogram_frames for episode in self.episodes)
+        for camera in self.interface["cameras"]:
+            histogram = np.sum([episode.histograms[camera] for episode in self.episodes], axis=0)
+            stats[IMAGE_PREFIX + camera] = image_stats(histogram, frames)
+        return stats
+
+    def info(self, version: str) -> dict[str, Any]:
+        """What info.json says in every layout."""
+        return {
+            "codebase_version": version,
+            "robot_type": self.interface["robot"],
+            "total_episodes": len(self.episodes),
+            "total_frames": self.rows,
+            "total_tasks": len(self.tasks),
+            "fps": self.fps,
+            "splits": {"train": f"0:{len(self.episodes)}"},
+            "features": self.features,
+        }
+
+
+def features(interface: dict[str, Any], episode: StagedEpisode, fps: int) -> dict[str, dict[str, Any]]:
     """info.json's `features`, in the order of the table's columns, videos last."""
     slots = [slot["name"] for slot in interface["slots"]]
     described: dict[str, dict[str, Any]] = {
         "observation.state": _feature("float32", slots),
         "action": _feature("float32", slots),
         "observation_stamp_ns": _feature("int64"),
-        "observation_age_ms": _feature("float32", sources),
+        "observation_age_ms": _feature("float32", episode.sources),
         "loss_weight": _feature("float32"),
         "timestamp": _feature("float32"),
         "frame_index": _feature("int64"),
@@ -44,6 +125,8 @@ def features(interface: dict[str, Any], sources: list[str], fps: int) -> dict[st
         "index": _feature("int64"),
         "task_index": _feature("int64"),
     }
+    for name, values in episode.extra.items():
+        described[name] = {"dtype": "float32", "shape": [values.shape[1]], "names": None}
     for name, camera in interface["cameras"].items():
         described[IMAGE_PREFIX + name] = {
             "dtype": "video",
@@ -63,170 +146,26 @@ def features(interface: dict[str, Any], sources: list[str], fps: int) -> dict[st
     return described
 
 
-def write_dataset(
-    root: Path, episodes: Sequence[StagedEpisode], interface: dict[str, Any], fps: int, about: dict[str, Any]
-) -> None:
-    """Write the whole folder. `about` becomes meta/activemimic.json."""
-    described = features(interface, episodes[0].sources, fps)
-    tasks = list(dict.fromkeys(episode.instruction for episode in episodes))
-    rows = _write_data(root, episodes, described, tasks, fps)
-    for index, episode in enumerate(episodes):
-        for camera in interface["cameras"]:
-            target = root / VIDEO_PATH.format(video_key=IMAGE_PREFIX + camera, **_file(index))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link(episode.video(camera), target)
-    (root / "meta").mkdir(parents=True)
-    _write_parquet(root / EPISODES_PATH.format(**_file(0)), [pa.Table.from_pylist([row]) for row in rows])
-    _write_tasks(root / "meta" / "tasks.parquet", tasks)
-    total = int(sum(len(episode.state) for episode in episodes))
-    _write_json(
-        root / "meta" / "info.json",
-        {
-            "codebase_version": VERSION,
-            "robot_type": interface["robot"],
-            "total_episodes": len(episodes),
-            "total_frames": total,
-            "total_tasks": len(tasks),
-            "chunks_size": CHUNK_FILES,
-            "data_files_size_in_mb": DATA_FILE_MB,
-            "video_files_size_in_mb": 200,
-            "fps": fps,
-            "splits": {"train": f"0:{len(episodes)}"},
-            "data_path": DATA_PATH,
-            "video_path": VIDEO_PATH,
-            "features": described,
-        },
-    )
-    _write_json(root / "meta" / "stats.json", _total_stats(episodes, interface, tasks, fps))
-    _write_json(root / "meta" / "activemimic.json", about)
-
-
-def _write_data(
-    root: Path, episodes: Sequence[StagedEpisode], described: dict[str, Any], tasks: list[str], fps: int
-) -> list[dict[str, Any]]:
-    """Write the data tables; returns the rows of the episode table."""
-    rows: list[dict[str, Any]] = []
-    tables: list[pa.Table] = []
-    start, file_index, file_bytes = 0, 0, 0
-    for index, episode in enumerate(episodes):
-        columns = _columns(episode, index, start, tasks.index(episode.instruction), fps)
-        table = _table(columns, described)
-        if tables and file_bytes + table.nbytes > DATA_FILE_MB * 1_000_000:
-            _write_parquet(root / DATA_PATH.format(**_file(file_index)), tables)
-            tables, file_bytes, file_index = [], 0, file_index + 1
-        tables.append(table)
-        file_bytes += table.nbytes
-        rows.append(_episode_row(episode, index, start, columns, described, _file(file_index), fps))
-        start += len(episode.state)
-    _write_parquet(root / DATA_PATH.format(**_file(file_index)), tables)
-    return rows
-
-
-def _columns(episode: StagedEpisode, index: int, start: int, task: int, fps: int) -> dict[str, np.ndarray]:
-    frame = np.arange(len(episode.state), dtype=np.int64)
-    return {
-        "observation.state": episode.state,
-        "action": episode.action,
-        "observation_stamp_ns": episode.stamp_ns,
-        "observation_age_ms": episode.age_ms,
-        "loss_weight": episode.loss_weight,
-        # The grid's time, not the measured one: loaders find a video frame by it.
-        "timestamp": (frame / fps).astype(np.float32),
-        "frame_index": frame,
-        "episode_index": np.full(len(frame), index, np.int64),
-        "index": start + frame,
-        "task_index": np.full(len(frame), task, np.int64),
-    }
-
-
-def _table(columns: dict[str, np.ndarray], described: dict[str, Any]) -> pa.Table:
-    arrays = {}
-    for name, values in columns.items():
-        flat = pa.array(values.reshape(-1))
-        width = described[name]["shape"][0]
-        arrays[name] = pa.FixedSizeListArray.from_arrays(flat, width) if values.ndim == 2 else flat
-    return pa.table(arrays)
-
-
-def _episode_row(
-    episode: StagedEpisode,
-    index: int,
-    start: int,
-    columns: dict[str, np.ndarray],
-    described: dict[str, Any],
-    data_file: dict[str, int],
-    fps: int,
-) -> dict[str, Any]:
-    length = len(episode.state)
-    row: dict[str, Any] = {
-        "episode_index": index,
-        "tasks": [episode.instruction],
-        "length": length,
-        "data/chunk_index": data_file["chunk_index"],
-        "data/file_index": data_file["file_index"],
-        "dataset_from_index": start,
-        "dataset_to_index": start + length,
-        "meta/episodes/chunk_index": 0,
-        "meta/episodes/file_index": 0,
-    }
-    stats = {name: column_stats(values) for name, values in columns.items()}
-    for key in described:
-        if not key.startswith(IMAGE_PREFIX):
-            continue
-        row |= {f"videos/{key}/{name}": value for name, value in _file(index).items()}
-        row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": length / fps}
-        stats[key] = image_stats(episode.histograms[key.removeprefix(IMAGE_PREFIX)], episode.histogram_frames)
-    for key, values in stats.items():
-        row |= {f"stats/{key}/{name}": value for name, value in values.items()}
-    return row
-
-
-def _total_stats(
-    episodes: Sequence[StagedEpisode], interface: dict[str, Any], tasks: list[str], fps: int
-) -> dict[str, Any]:
-    starts = np.cumsum([0, *(len(episode.state) for episode in episodes)])
-    parts = [
-        _columns(episode, index, int(starts[index]), tasks.index(episode.instruction), fps)
-        for index, episode in enumerate(episodes)
-    ]
-    stats = {name: column_stats(np.concatenate([part[name] for part in parts])) for name in parts[0]}
-    frames = sum(episode.histogram_frames for episode in episodes)
-    for camera in interface["cameras"]:
-        histogram = np.sum([episode.histograms[camera] for episode in episodes], axis=0)
-        stats[IMAGE_PREFIX + camera] = image_stats(histogram, frames)
-    return stats
-
-
-def _feature(dtype: str, names: list[str] | None = None) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": [len(names) if names else 1], "names": names}
-
-
-def _file(number: int) -> dict[str, int]:
-    return {"chunk_index": number // CHUNK_FILES, "file_index": number % CHUNK_FILES}
-
-
-def _write_parquet(path: Path, tables: list[pa.Table]) -> None:
+def write_parquet(path: Path, tables: list[pa.Table]) -> None:
+    """One row group a table; the file's folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, tables[0].schema) as writer:
         for table in tables:
             writer.write_table(table)
 
 
-def _write_tasks(path: Path, tasks: list[str]) -> None:
-    import pandas as pd  # a second of start-up that the converting processes can do without
-
-    # LeRobot looks a task up by position and takes its text from the pandas index.
-    index = pd.Index(tasks, dtype=object, name="task")
-    pd.DataFrame({"task_index": np.arange(len(tasks), dtype=np.int64)}, index=index).to_parquet(path)
-
-
-def _write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
-def _link(source: Path, target: Path) -> None:
-    # A link, not a move: an interrupted build finds its staged videos again.
+def link(source: Path, target: Path) -> None:
+    """A link, not a move: an interrupted build finds its staged videos again."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _feature(dtype: str, names: list[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [len(names) if names else 1], "names": names}

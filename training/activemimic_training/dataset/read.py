@@ -64,6 +64,7 @@ class Dataset:
         self.contract_yaml: str = self._field(about, "contract", file=place)
         self.bags: list[dict[str, Any]] = self._field(about, "bags", file=place)
         self.skipped: list[dict[str, str]] = self._field(about, "skipped", file=place)
+        self.cuts: list[dict[str, Any]] = about.get("cuts", [])
         self.tasks: list[str] = self._read_tasks()
         self._episode_table = self._read_episodes()
         self.episodes: list[EpisodeRow] = [

@@ -1,41 +1,65 @@
-"""One episode converted and laid aside, so that a build that was interrupted does not convert it again."""
+"""Episodes converted and laid aside, so that a build that was interrupted does not convert them again.
+
+A recording becomes a folder of segments, numbered folders that each hold the videos, `columns.npz` and
+`segment.json`; beside them `recording.json` says what was recorded and what was cut.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from activemimic_training.bags import EpisodeReader
-from activemimic_training.dataset.align import aligned_rows
+from activemimic_training.dataset.align import Cut, aligned_rows
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.stats import image_histogram
 from activemimic_training.dataset.video import VideoWriter
 
-_VERSION = 2  # of the staging files; a change makes older ones be converted anew
+_VERSION = 4  # of the staging files; a change makes older ones be converted anew
 _HISTOGRAM_EVERY = 10  # frames: image statistics need no more
 
 
 @dataclass(frozen=True)
+class StagedRow:
+    """One row of a dataset, whatever it was made from."""
+
+    stamp_ns: int
+    images: Mapping[str, np.ndarray]  # camera -> (H, W, 3) uint8 RGB
+    state: np.ndarray  # (S,) slot units
+    action: np.ndarray  # (S,) slot units
+    ages_ms: Mapping[str, float]  # source -> age of its message
+    loss_weight: float = 1.0
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)  # further columns, (D,) each
+
+
+@dataclass(frozen=True)
 class StagedEpisode:
-    """A converted episode: its columns in memory, its videos still in `folder`."""
+    """A converted segment: its columns in memory, its videos still in `folder`.
+
+    `from_s` and `to_s` are the stamps of its first and last row, in s since the recording began to give rows or cuts.
+    """
 
     folder: Path
     bag: str
     task: str
     instruction: str
     seed: int | None
+    from_s: float
+    to_s: float
     sources: list[str]  # K names: cameras, then state topics
     state: np.ndarray  # (N, S) float32, slot units
     action: np.ndarray  # (N, S) float32, slot units
     stamp_ns: np.ndarray  # (N,) int64
     age_ms: np.ndarray  # (N, K) float32
     loss_weight: np.ndarray  # (N,) float32
+    extra: dict[str, np.ndarray]  # further columns, (N, D) float32
     histograms: dict[str, np.ndarray]  # camera -> (3, 256) int64
     histogram_frames: int
 
@@ -43,28 +67,33 @@ class StagedEpisode:
         return self.folder / f"{camera}.mp4"
 
 
-def stage_key(bag: Path, fps: int) -> str:
-    """What makes a conversion repeatable: the bag's files as they are now, and the rate."""
-    digest = hashlib.sha256(f"{_VERSION} {fps} {bag.resolve()}".encode())
-    for path in sorted(bag.iterdir()):
+@dataclass(frozen=True)
+class StagedCut:
+    """What was left out of a recording, s since it began, and why."""
+
+    bag: str
+    from_s: float
+    to_s: float
+    reason: str
+
+
+def stage_key(bag: Path, settings: Iterable[object], files: Iterable[Path] | None = None) -> str:
+    """What makes a conversion repeatable: the files as they are now (by default the folder's), and the settings."""
+    digest = hashlib.sha256(f"{_VERSION} {[*settings]} {bag.resolve()}".encode())
+    for path in sorted(bag.iterdir() if files is None else files):
         digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
     return f"{bag.name}-{digest.hexdigest()[:12]}"
 
 
-def stage_episode(bag: Path, staging: Path, fps: int) -> Path:
-    """Convert the episode in `bag` unless it lies in `staging` already; returns its folder there.
-
-    Raises:
-        BagError, DatasetError: the bag is damaged, incomplete or does not fit its contract.
-    """
-    folder = staging / stage_key(bag, fps)
+def staged(folder: Path, convert: Callable[[Path], None]) -> Path:
+    """`folder`, filled by `convert` unless it is there already; a conversion that fails leaves nothing behind."""
     if folder.is_dir():
         return folder
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _convert(EpisodeReader(bag), partial, fps)
+        convert(partial)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -72,66 +101,159 @@ def stage_episode(bag: Path, staging: Path, fps: int) -> Path:
     return folder
 
 
-def load_staged(folder: Path) -> StagedEpisode:
-    """A staged episode's columns."""
-    about = json.loads((folder / "episode.json").read_text())
-    histograms = {camera: np.array(counts) for camera, counts in about.pop("histograms").items()}
-    with np.load(folder / "columns.npz", allow_pickle=False) as columns:
-        return StagedEpisode(folder=folder, histograms=histograms, **about, **dict(columns.items()))
+def stage_episode(bag: Path, staging: Path, fps: int, max_gap_s: float, min_seconds: float) -> Path:
+    """Convert the episode in `bag` unless it lies in `staging` already; returns its folder there.
+
+    Raises:
+        BagError, DatasetError: the bag is damaged, incomplete or does not fit its contract.
+    """
+    key = stage_key(bag, (fps, max_gap_s, min_seconds))
+    return staged(staging / key, lambda folder: _convert(EpisodeReader(bag), folder, fps, max_gap_s, min_seconds))
 
 
-def _convert(reader: EpisodeReader, folder: Path, fps: int) -> None:
-    cameras = reader.contract.cameras
-    videos = {
-        name: VideoWriter(folder / f"{name}.mp4", fps, camera.width, camera.height) for name, camera in cameras.items()
-    }
-    histograms = {name: np.zeros((3, 256), np.int64) for name in cameras}
-    state, action, stamp_ns, age_ms = [], [], [], []
-    sources: list[str] = []
-    histogram_frames = 0
-    for index, row in enumerate(aligned_rows(reader, fps)):
-        sources = list(row.observation.ages_ns)
-        state.append(row.observation.state)
-        action.append(row.action)
-        stamp_ns.append(row.observation.stamp_ns)
-        age_ms.append([age / 1e6 for age in row.observation.ages_ns.values()])
-        for name, video in videos.items():
-            video.add(row.observation.images[name])
-        if index % _HISTOGRAM_EVERY == 0:
-            histogram_frames += 1
-            for name, image in row.observation.images.items():
-                histograms[name] += image_histogram(image)
-    if not state:
-        raise DatasetError(f"{reader.folder}: shorter than one step of 1/{fps} s; expected at least one row")
-    for video in videos.values():
-        video.close()
-    stamps = np.array(stamp_ns, np.int64)
-    np.savez(
-        folder / "columns.npz",
-        state=np.array(state, np.float32),
-        action=np.array(action, np.float32),
-        stamp_ns=stamps,
-        age_ms=np.array(age_ms, np.float32),
-        loss_weight=_loss_weight(reader, stamps),
-    )
-    about: dict[str, Any] = {
-        "bag": reader.folder.name,
-        "task": reader.info.task,
-        "instruction": reader.info.instruction,
-        "seed": reader.info.seed,
-        "sources": sources,
-        "histograms": {name: histogram.tolist() for name, histogram in histograms.items()},
-        "histogram_frames": histogram_frames,
-    }
-    (folder / "episode.json").write_text(json.dumps(about))
+def load_staged(folder: Path) -> tuple[list[StagedEpisode], list[StagedCut]]:
+    """A staged recording: its segments in order, and what was cut."""
+    about = json.loads((folder / "recording.json").read_text())
+    cuts = [StagedCut(**cut) for cut in about.pop("cuts")]
+    origin_ns = about.pop("origin_ns")
+    episodes = []
+    for segment in sorted(path for path in folder.iterdir() if path.is_dir()):
+        facts = json.loads((segment / "segment.json").read_text())
+        histograms = {camera: np.array(counts) for camera, counts in facts.pop("histograms").items()}
+        with np.load(segment / "columns.npz", allow_pickle=False) as file:
+            columns = dict(file.items())
+        extra = {name[6:]: columns.pop(name) for name in list(columns) if name.startswith("extra.")}
+        first_ns, last_ns = columns["stamp_ns"][[0, -1]].tolist()
+        times = {"from_s": (first_ns - origin_ns) / 1e9, "to_s": (last_ns - origin_ns) / 1e9}
+        episodes.append(
+            StagedEpisode(folder=segment, histograms=histograms, extra=extra, **about, **times, **facts, **columns)
+        )
+    return episodes, cuts
 
 
-def _loss_weight(reader: EpisodeReader, stamp_ns: np.ndarray) -> np.ndarray:
-    """1 for every row, 0 inside the ranges that episode.yaml masks: (N,) float32."""
-    weight = np.ones(len(stamp_ns), np.float32)
+class RecordingWriter:
+    """Writes the segments of one recording to a folder: `add` rows, `cut` between them, `close` at the end.
+
+    Args:
+        cameras: name -> (width, height).
+        min_seconds: a shorter segment is removed, and counts as cut.
+    """
+
+    def __init__(self, folder: Path, fps: int, cameras: Mapping[str, tuple[int, int]], min_seconds: float) -> None:
+        self._folder, self._fps, self._cameras, self._min_seconds = folder, fps, cameras, min_seconds
+        self._cuts: list[Cut] = []
+        self._segments = 0
+        self._segment: _SegmentWriter | None = None
+        self._origin_ns: int | None = None
+
+    def add(self, row: StagedRow) -> None:
+        if self._segment is None:
+            self._segment = _SegmentWriter(self._folder / f"{self._segments:03d}", self._fps, self._cameras)
+            self._segments += 1
+        if self._origin_ns is None:
+            self._origin_ns = row.stamp_ns
+        self._segment.add(row)
+
+    def cut(self, cut: Cut) -> None:
+        """End the segment. Cuts come in order with the rows."""
+        if self._origin_ns is None:
+            self._origin_ns = cut.from_ns
+        self._end_segment()
+        self._cuts.append(cut)
+
+    def close(self, bag: str, task: str, instruction: str, seed: int | None = None) -> None:
+        """Raises DatasetError if there was neither a row nor a cut."""
+        self._end_segment()
+        if self._origin_ns is None:
+            raise DatasetError(f"{bag}: shorter than one step of 1/{self._fps} s; expected at least one row")
+        origin_ns = self._origin_ns
+        cuts = [
+            StagedCut(bag, (cut.from_ns - origin_ns) / 1e9, (cut.to_ns - origin_ns) / 1e9, cut.reason)
+            for cut in self._cuts
+        ]
+        about: dict[str, Any] = {"bag": bag, "task": task, "instruction": instruction, "seed": seed}
+        about |= {"origin_ns": origin_ns, "cuts": [asdict(cut) for cut in cuts]}
+        (self._folder / "recording.json").write_text(json.dumps(about))
+
+    def _end_segment(self) -> None:
+        if self._segment is None:
+            return
+        segment, self._segment = self._segment, None
+        segment.close()
+        seconds = len(segment.stamps) / self._fps
+        if seconds < self._min_seconds:
+            shutil.rmtree(segment.folder)
+            end_ns = segment.stamps[-1] + 1_000_000_000 // self._fps
+            reason = f"a segment of {seconds:.2f} s, shorter than {self._min_seconds:g} s"
+            self._cuts.append(Cut(segment.stamps[0], end_ns, reason))
+
+
+class _SegmentWriter:
+    def __init__(self, folder: Path, fps: int, cameras: Mapping[str, tuple[int, int]]) -> None:
+        self.folder = folder
+        self.stamps: list[int] = []
+        folder.mkdir()
+        self._videos = {name: VideoWriter(folder / f"{name}.mp4", fps, *size) for name, size in cameras.items()}
+        self._histograms = {name: np.zeros((3, 256), np.int64) for name in cameras}
+        self._histogram_frames = 0
+        self._rows: list[dict[str, Any]] = []
+        self._sources: list[str] = []
+
+    def add(self, row: StagedRow) -> None:
+        if len(self.stamps) % _HISTOGRAM_EVERY == 0:
+            self._histogram_frames += 1
+            for name, image in row.images.items():
+                self._histograms[name] += image_histogram(image)
+        for name, video in self._videos.items():
+            video.add(row.images[name])
+        self.stamps.append(row.stamp_ns)
+        self._sources = list(row.ages_ms)
+        self._rows.append(
+            {
+                "state": row.state,
+                "action": row.action,
+                "age_ms": list(row.ages_ms.values()),
+                "loss_weight": row.loss_weight,
+                **{f"extra.{name}": values for name, values in row.extra.items()},
+            }
+        )
+
+    def close(self) -> None:
+        for video in self._videos.values():
+            video.close()
+        columns: dict[str, Any] = {
+            name: np.array([row[name] for row in self._rows], np.float32) for name in self._rows[0]
+        }
+        np.savez(self.folder / "columns.npz", stamp_ns=np.array(self.stamps, np.int64), **columns)
+        facts = {
+            "sources": self._sources,
+            "histograms": {name: histogram.tolist() for name, histogram in self._histograms.items()},
+            "histogram_frames": self._histogram_frames,
+        }
+        (self.folder / "segment.json").write_text(json.dumps(facts))
+
+
+def _convert(reader: EpisodeReader, folder: Path, fps: int, max_gap_s: float, min_seconds: float) -> None:
+    sizes = {name: (camera.width, camera.height) for name, camera in reader.contract.cameras.items()}
+    masked = _masked_ranges(reader)
+    writer = RecordingWriter(folder, fps, sizes, min_seconds)
+    for found in aligned_rows(reader, fps, max_gap_s):
+        if isinstance(found, Cut):
+            writer.cut(found)
+            continue
+        seen = found.observation
+        weight = 0.0 if any(first <= seen.stamp_ns < last for first, last in masked) else 1.0
+        ages_ms = {name: age_ns / 1e6 for name, age_ns in seen.ages_ns.items()}
+        writer.add(StagedRow(seen.stamp_ns, seen.images, seen.state, found.action, ages_ms, weight))
+    writer.close(reader.folder.name, reader.info.task, reader.info.instruction, reader.info.seed)
+
+
+def _masked_ranges(reader: EpisodeReader) -> list[tuple[int, int]]:
+    """The ranges of stamps, in ns, that episode.yaml masks: their rows have a loss weight of 0, all others of 1."""
+    ranges = []
     for index, masked in enumerate(reader.info.extra.get("masked_ns", [])):
         if not (isinstance(masked, list) and len(masked) == 2 and all(isinstance(ns, int) for ns in masked)):
             place = f"{reader.folder / 'episode.yaml'}: extra.masked_ns[{index}]"
             raise DatasetError(f"{place}: expected [from, to] in ns, found {masked!r}")
-        weight[(stamp_ns >= masked[0]) & (stamp_ns < masked[1])] = 0.0
-    return weight
+        ranges.append((masked[0], masked[1]))
+    return ranges

@@ -50,6 +50,17 @@ class VideoWriter:
         self._container.close()
 
 
+def frame_count(path: Path) -> int:
+    """How many frames a video holds. Raises DatasetError if it cannot be opened."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            # Not every container says how many there are; counting packets decodes nothing.
+            return stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+    except (OSError, IndexError, av.FFmpegError) as error:
+        raise DatasetError(f"{path}: cannot be opened: {error}") from None
+
+
 def read_frames(path: Path, start_s: float, count: int, every: int = 1) -> Iterator[np.ndarray]:
     """Every `every`-th of the `count` frames (H, W, 3) uint8 RGB from `start_s` on.
 

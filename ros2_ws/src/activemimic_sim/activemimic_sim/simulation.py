@@ -70,8 +70,10 @@ class Simulation:
         """Simulated seconds since the last reset."""
         return self._physics_steps * self.model.opt.timestep
 
-    def reset(self, seed: int, cell: int | None = None) -> None:
+    def reset(self, seed: int, cell: int | None = None, start: np.ndarray | None = None) -> None:
         """Place robot and objects as the task samples them for a seed and cell; the robot stands still.
+
+        With `start` (S,), in slot units, it stands in that posture instead of the task's own.
 
         Raises SceneError for a cell that the task does not have.
         """
@@ -79,13 +81,14 @@ class Simulation:
         mujoco.mj_resetData(self.model, self.data)
         self.seed = seed
         self._vary(seed)
-        for name, position in self.robot.joint_positions(layout.start).items():
+        posture = layout.start if start is None else start
+        for name, position in self.robot.joint_positions(posture).items():
             self.data.qpos[self.model.joint(name).qposadr[0]] = position
         for name, pose in layout.objects.items():
             address = self.model.joint(name).qposadr[0]
             self.data.qpos[address : address + 7] = pose
             self.data.qpos[address : address + 3] += self.task.shift_m
-        self.command(layout.start)
+        self.command(posture)
         mujoco.mj_forward(self.model, self.data)
         self._physics_steps = 0
         self.task.begin(self.model, self.data)
