@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from activemimic_policy.model.flow_policy import FlowPolicy
@@ -31,7 +33,9 @@ class Optimisation:
     def __init__(self, model: FlowPolicy, settings: OptimizerSection, steps: int, ema_decay: float) -> None:
         self.model = model
         self._settings, self._steps, self._ema_decay = settings, steps, ema_decay
-        self._names, self._parameters = zip(*model.named_parameters(), strict=True)
+        trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._names, self._parameters = zip(*trained, strict=True)
+        self._frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
         self._ema = [parameter.detach().clone() for parameter in self._parameters]
         self._adam = torch.optim.AdamW(
             self._parameters,
@@ -55,7 +59,20 @@ class Optimisation:
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The weights to serve, by parameter name."""
-        return dict(zip(self._names, self._ema, strict=True))
+        return {**dict(zip(self._names, self._ema, strict=True)), **self._frozen}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the model has the averaged weights."""
+        current = [parameter.detach().clone() for parameter in self._parameters]
+        with torch.no_grad():
+            try:
+                for parameter, average in zip(self._parameters, self._ema, strict=True):
+                    parameter.copy_(average)
+                yield
+            finally:
+                for parameter, value in zip(self._parameters, current, strict=True):
+                    parameter.copy_(value)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """All that changes during training, as named tensors in three groups."""
@@ -64,11 +81,14 @@ class Optimisation:
             for key, tensor in self._adam.state[parameter].items():
                 moments[f"{name}:{key}"] = tensor
         weights = {name: p.detach() for name, p in zip(self._names, self._parameters, strict=True)}
-        return {"model": weights, "ema": self.averaged_weights(), "optimizer": moments}
+        averages = dict(zip(self._names, self._ema, strict=True))
+        return {"model": weights | self._frozen, "ema": averages, "optimizer": moments}
 
     def restore(self, state: dict[str, dict[str, Tensor]]) -> None:
         """Takes over a former `state()`. Raises KeyError or RuntimeError when it is another model's."""
         with torch.no_grad():
+            for name, frozen in self._frozen.items():
+                frozen.copy_(state["model"][name])
             for name, parameter, average in zip(self._names, self._parameters, self._ema, strict=True):
                 parameter.copy_(state["model"][name])
                 average.copy_(state["ema"][name])
