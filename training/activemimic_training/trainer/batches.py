@@ -91,26 +91,32 @@ class Batches:
         slot_weights: Sequence[float] = (1.0,),
         max_delay_steps: int = 0,
         device: str = "cpu",
+        parts: int = 1,
     ) -> None:
-        """`slot_weights` (D or 1,) in the loss."""
+        """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut. Raises ValueError."""
+        if batch_size % parts:
+            raise ValueError(f"batch_size: expected a multiple of {parts} (accumulate x processes), found {batch_size}")
         self.examples = examples
         self._noise_shape = (noise_draws, model.horizon, model.action_width)
         self._slot_weights = np.asarray(slot_weights, dtype=np.float32)
         self._max_delay = max_delay_steps
         self._batch_size, self._seed, self._device = batch_size, seed, torch.device(device)
+        self._part_size = batch_size // parts
 
-    def at(self, step: int) -> Batch:
-        """The batch of a step, counted from zero."""
+    def at(self, step: int, part: int = 0) -> Batch:
+        """A part of the batch of a step, both counted from zero."""
         rows = self.rows(step)
-        raw = self.examples.raw(rows)
         counts = self.examples.data.counts(rows, self._noise_shape[1])
-        inputs, actions = self.examples.arrays(raw, rows)
+        weight = torch.from_numpy(counts[..., None] * self._slot_weights)
+        # Drawn for the whole batch, so that it does not matter into how many parts it is cut.
         generator = torch.Generator().manual_seed(seed_of(self._seed, 1, step))
         noise = torch.randn(len(rows), *self._noise_shape, generator=generator)
         t = self._times(len(rows), generator)
-        weight = torch.from_numpy(counts[..., None] * self._slot_weights)
-        actions, weight, noise, t = (x.to(self._device) for x in (actions, weight, noise, t))
-        return Batch(on_device(inputs, self._device), actions, weight, noise, t)
+        here = slice(part * self._part_size, (part + 1) * self._part_size)
+        inputs, actions = self.examples.arrays(self.examples.raw(rows[here]), rows[here])
+        share = 1.0 if self._part_size == len(rows) else _share(weight, t, here)
+        actions, weight, noise, t = (x.to(self._device) for x in (actions, weight[here], noise[here], t[here]))
+        return Batch(on_device(inputs, self._device), actions, weight, noise, t, share)
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
         """The rows (B,) at which the chunks of a step start."""
@@ -126,6 +132,12 @@ class Batches:
             return t
         delay = torch.randint(self._max_delay + 1, (rows, draws, 1), generator=generator)
         return torch.where(torch.arange(horizon) < delay, 0.0, t)
+
+
+def _share(weight: Tensor, t: Tensor, here: slice) -> float:
+    """How much of the weight by which FlowPolicy.loss divides a whole batch lies in a part of it."""
+    counted = (weight[:, None] * (t > 0)[..., None]).double()
+    return float(counted[here].sum() / counted.sum().clamp(min=1e-6))
 
 
 def on_device(inputs: ModelInputs, device: torch.device) -> ModelInputs:

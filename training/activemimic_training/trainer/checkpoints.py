@@ -13,6 +13,7 @@ from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
 
 from activemimic_training.trainer.optimisation import Optimisation
+from activemimic_training.trainer.parallel import Ranks, whole
 from activemimic_training.trainer.resume import save_state
 
 POLICY, BEST, STATE = "checkpoint", "best", "checkpoints/last"
@@ -31,16 +32,19 @@ class Checkpoints:
     contract_yaml: str
     identity: dict[str, Any]
     batch_size: int
+    ranks: Ranks
 
     def save(self, step: int) -> None:
         """The policy and the state after `step` steps."""
         self.save_policy(POLICY, step)
-        save_state(self.folder / STATE, step, self.identity, self.optimisation.state())
+        save_state(self.folder / STATE, step, self.identity, self.optimisation.state(), self.ranks)
 
     def save_policy(self, name: str, step: int, **about: Any) -> None:
         """The averaged weights as a checkpoint of that name."""
         training = {**self.identity, "steps_done": step, "frames_seen": step * self.batch_size, **about}
-        weights = self.optimisation.averaged_weights()
+        weights = whole(self.optimisation.averaged_weights())
+        if not self.ranks.first:
+            return
         checkpoint = Checkpoint(
             self.model, self.spec, weights, self.normalization, self.tokenizer, self.contract_yaml, training
         )

@@ -23,6 +23,8 @@ from pydantic import (
 )
 
 DEFAULT_STEPS = 2400
+# What does not change the result, but for rounding.
+_FREE = {"device", "threads", "accumulate", "recompute", "checkpoint_every", "max_image_gb", "closed_loop"}
 Part = Literal["vision", "text", "prefix", "expert"]
 
 
@@ -145,12 +147,15 @@ class TrainConfig(_Section):
     model: ModelSection = ModelSection()
     policy: PolicySection = PolicySection()
     optimizer: OptimizerSection = OptimizerSection()
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the computation; weights stay float32.")
     validation: ValidationSection | None = None
     closed_loop: ClosedLoopSection | None = None
 
-    # What follows does not change the result, so a run may be resumed with other values.
+    # What follows does not change the result but for rounding, so a run may be resumed with other values.
     device: str = "cpu"
     threads: PositiveInt | None = Field(None, description="None: as many as there are CPUs.")
+    accumulate: PositiveInt = Field(1, description="In how many parts, one after the other, a batch is computed.")
+    recompute: bool = Field(False, description="Compute activations twice instead of keeping them: less memory.")
     checkpoint_every: PositiveInt = 400
     max_image_gb: PositiveFloat = Field(8.0, description="Most memory that decoded frames may take.")
 
@@ -174,8 +179,7 @@ class TrainConfig(_Section):
 
     def result_fields(self) -> dict[str, Any]:
         """The plain data on which the result depends."""
-        free = {"dataset", "out", "device", "threads", "checkpoint_every", "max_image_gb", "closed_loop", "validation"}
-        fields = self.model_dump(mode="json", exclude=free)
+        fields = self.model_dump(mode="json", exclude=_FREE | {"dataset", "out", "validation"})
         # How often one looks changes nothing; which episodes are held out does.
         fields["validation"] = {"episodes": self.validation.episodes} if self.validation else None
         return fields

@@ -85,7 +85,9 @@ class TrainLog:
                 self._board.add_scalar(f"validation/{name}", value, look.step)
                 told.append(f"{name.replace('_', ' ')} {value:.4g}")
         best_step = f", best at {best.step}" if best and best.step != look.step else ""
-        self._progress.update(self._bar, look="  " + ", ".join(told) + best_step)
+        short = look.success if look.success is not None else look.action_error
+        name = "success" if look.success is not None else "error"
+        self._progress.update(self._bar, look=f"  {name} {short:.3g}")
         self._progress.console.print(f"step {look.step}: {', '.join(told)}{best_step}", highlight=False)
 
     def show_errors(self, step: int, slots: Sequence[str], errors: npt.NDArray[np.float64]) -> None:

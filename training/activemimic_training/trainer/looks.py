@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from activemimic_training.trainer.checkpoints import BEST, POLICY, Checkpoints
 from activemimic_training.trainer.closed_loop import success_rate
@@ -14,6 +15,7 @@ from activemimic_training.trainer.config import TrainConfig
 from activemimic_training.trainer.log import TrainLog
 from activemimic_training.trainer.network import Network
 from activemimic_training.trainer.optimisation import Optimisation
+from activemimic_training.trainer.parallel import Ranks, reshard
 from activemimic_training.trainer.validation import Validation, ValidationLog, Validator
 
 
@@ -30,17 +32,19 @@ class Looks:
         network: Network,
         optimisation: Optimisation,
         checkpoints: Checkpoints,
+        ranks: Ranks,
     ) -> None:
         """`command` calls the command line; it is used by the closed loop alone."""
         self._config, self._steps, self._validator, self._command = config, steps, validator, command
         self._network, self._optimisation, self._checkpoints = network, optimisation, checkpoints
+        self._ranks = ranks
         self._kept = ValidationLog(config.out, checkpoints.spec.slots, done)
 
     def due(self, step: int) -> bool:
         """Whether there is anything to look at after `step` steps."""
         return self._validates(step) or self._tries(step)
 
-    def look(self, step: int, log: TrainLog) -> None:
+    def look(self, step: int, log: TrainLog | None) -> None:
         """Measures, and keeps the policy as `best` if nothing before was better. For trials its checkpoint is saved."""
         errors = self._errors() if self._validates(step) else None
         success = self._success(step) if self._tries(step) else None
@@ -51,7 +55,9 @@ class Looks:
         if decides and found.better_than(best):
             best = found
             self._checkpoints.save_policy(BEST, step, validation=asdict(found))
-        self._kept.add(found, errors)
+        self._kept.add(found, errors, write=self._ranks.first)
+        if log is None:
+            return
         if errors is not None:
             log.show_errors(step, self._checkpoints.spec.slots, errors)
         log.show(found, best)
@@ -75,7 +81,9 @@ class Looks:
         assert self._validator is not None
         self._network.eval()
         with self._optimisation.averaged():
-            errors = self._validator.action_error(self._network)
+            reshard(self._network)
+            errors = self._validator.action_error(self._network, self._ranks)
+        reshard(self._network)
         self._network.train()
         return errors
 
@@ -83,4 +91,7 @@ class Looks:
         assert self._config.closed_loop is not None
         self._checkpoints.save(step)
         out = self._config.out / "trials" / f"step_{step:07d}"
-        return success_rate(self._command, self._config.closed_loop, self._config.out / POLICY, out)
+        rate = 0.0
+        if self._ranks.first:
+            rate = success_rate(self._command, self._config.closed_loop, self._config.out / POLICY, out)
+        return float(self._ranks.sum(torch.tensor(rate, dtype=torch.float64)))

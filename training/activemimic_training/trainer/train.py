@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -37,6 +38,7 @@ from activemimic_training.trainer.log import StepMetrics, TrainLog, read_metrics
 from activemimic_training.trainer.looks import Looks
 from activemimic_training.trainer.network import Network
 from activemimic_training.trainer.optimisation import Optimisation
+from activemimic_training.trainer.parallel import Ranks, join_ranks, spread
 from activemimic_training.trainer.plan import identity_of, plan_policy
 from activemimic_training.trainer.record import write_record
 from activemimic_training.trainer.resume import load_state
@@ -65,8 +67,12 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
     Raises TrainConfigError, TrainingDataError, DatasetError, CheckpointError, WeightsError, ResumeError,
     ClosedLoopError and TrainingError.
     """
-    console = console or Console(stderr=True)
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    with join_ranks(config.device) as ranks:
+        return _train(config, ranks, console or Console(stderr=True) if ranks.first else Console(quiet=True))
+
+
+def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
+    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // ranks.count))
     command = find_command() if config.closed_loop else []
     dataset = Dataset(config.dataset)
     spec, tokenizer, model_config = plan_policy(config, dataset, former_tokenizer(config))
@@ -77,17 +83,19 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
     for line in begin(model, config, spec, tokenizer):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     freeze(model, config.freeze)
-    network = Network(model, spec.flow_steps).to(config.device)
+    network = Network(model, spec.flow_steps, ranks.device, config.precision, config.recompute)
+    spread(network, ranks)
     optimisation = Optimisation(model, config.optimizer, steps, config.ema_decay)
     identity = identity_of(config, dataset)
-    former = load_state(config.out / STATE, identity)
+    former = load_state(config.out / STATE, identity, optimisation.blank, ranks)
     done = 0
     if former is not None:
         done, tensors = former
         optimisation.restore(tensors)
         console.print(f"Going on with {config.out} after step {done}.")
     if done < steps:
-        write_record(config, done)
+        if ranks.first:
+            write_record(config, done, ranks.count)
         frames = decode_frames(
             dataset, spec.cameras, model_config.image_px, config.max_image_gb, torch.get_num_threads(), console
         )
@@ -106,7 +114,8 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
             config.seed,
             weights,
             spec.max_delay_steps,
-            config.device,
+            ranks.device,
+            config.accumulate * ranks.count,
         )
         validator = None
         if config.validation and held_out:
@@ -118,7 +127,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
                 config.batch_size,
                 config.validation.batches,
                 config.seed,
-                config.device,
+                ranks.device,
             )
         checkpoints = Checkpoints(
             config.out,
@@ -130,11 +139,13 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
             dataset.contract_yaml,
             identity,
             config.batch_size,
+            ranks,
         )
-        looks = Looks(config, steps, done, validator, command, network, optimisation, checkpoints)
-        with TrainLog(config.out, steps, done, console) as log:
-            _run(config, network, optimisation, batches, checkpoints, looks, log, range(done, steps))
-    return _summary(config, optimisation, steps)
+        looks = Looks(config, steps, done, validator, command, network, optimisation, checkpoints, ranks)
+        with TrainLog(config.out, steps, done, console) if ranks.first else nullcontext() as log:
+            _run(config, ranks, network, optimisation, batches, checkpoints, looks, log, range(done, steps))
+    ranks.wait()  # until the metrics are written
+    return _summary(config, optimisation, steps, ranks)
 
 
 def _rows(config: TrainConfig, dataset: Dataset, spec: PolicySpec) -> tuple[TrainingData, TrainingData | None]:
@@ -149,30 +160,42 @@ def _rows(config: TrainConfig, dataset: Dataset, spec: PolicySpec) -> tuple[Trai
 
 def _run(
     config: TrainConfig,
+    ranks: Ranks,
     network: Network,
     optimisation: Optimisation,
     batches: Batches,
     checkpoints: Checkpoints,
     looks: Looks,
-    log: TrainLog,
+    log: TrainLog | None,
     steps: range,
 ) -> None:
     network.train()
     for step in steps:
         begin = time.perf_counter()
-        loss = network(batches.at(step))
-        value = loss.item()
+        value = _add_gradients(network, batches, step, config.accumulate, ranks)
         if not math.isfinite(value):
             raise TrainingError(_stopped(config, "the loss", value, step))
-        loss.backward()
         lr, norm = optimisation.advance(step)
         if not math.isfinite(norm):
             raise TrainingError(_stopped(config, "the gradient", norm, step))
-        log.add(StepMetrics(step + 1, value, lr, norm, config.batch_size / (time.perf_counter() - begin)))
+        if log is not None:
+            log.add(StepMetrics(step + 1, value, lr, norm, config.batch_size / (time.perf_counter() - begin)))
         if looks.due(step + 1):
             looks.look(step + 1, log)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps.stop:
             checkpoints.save(step + 1)
+
+
+def _add_gradients(network: Network, batches: Batches, step: int, accumulate: int, ranks: Ranks) -> float:
+    """The loss of a whole batch, whose gradients are left in the parameters."""
+    value = torch.zeros((), dtype=torch.float64, device=ranks.device)
+    for turn in range(accumulate):
+        batch = batches.at(step, turn * ranks.count + ranks.rank)
+        loss = network(batch)
+        # Sharding takes the mean over processes; what is wanted is the sum.
+        (loss * (batch.share * ranks.count)).backward()
+        value += loss.detach().double() * batch.share
+    return float(ranks.sum(value))
 
 
 def _stopped(config: TrainConfig, what: str, value: float, step: int) -> str:
@@ -184,7 +207,7 @@ def _stopped(config: TrainConfig, what: str, value: float, step: int) -> str:
     )
 
 
-def _summary(config: TrainConfig, optimisation: Optimisation, planned: int) -> TrainSummary:
+def _summary(config: TrainConfig, optimisation: Optimisation, planned: int, ranks: Ranks) -> TrainSummary:
     steps = read_metrics(config.out / "metrics.csv")
     if not steps:
         raise TrainingError(f"{config.out / 'metrics.csv'}: expected the losses of {planned} steps, found none")
@@ -197,5 +220,6 @@ def _summary(config: TrainConfig, optimisation: Optimisation, planned: int) -> T
         frames_per_s=len(steps) * config.batch_size / seconds,
         parameters=sum(parameter.numel() for parameter in optimisation.model.parameters()),
     )
-    write_text(config.out / "summary.json", json.dumps(asdict(summary), indent=2))
+    if ranks.first:
+        write_text(config.out / "summary.json", json.dumps(asdict(summary), indent=2))
     return summary

@@ -20,6 +20,7 @@ from activemimic_policy.transforms import Sample, apply, output_steps
 
 from activemimic_training.trainer.batches import Examples, on_device, seed_of
 from activemimic_training.trainer.network import Network, Sampling
+from activemimic_training.trainer.parallel import Ranks
 
 FIGURES, ERRORS = "validation.csv", "validation_errors.csv"
 
@@ -65,17 +66,17 @@ class Validator:
         self._noise_shape = (spec.horizon, action_width)
         self._seed = seed
 
-    @torch.no_grad()
-    def action_error(self, network: Network) -> npt.NDArray[np.float64]:
-        """Mean absolute difference of sampled and demonstrated actions (T, D), in slot units.
+    def action_error(self, network: Network, ranks: Ranks) -> npt.NDArray[np.float64]:
+        """Mean absolute difference of sampled and demonstrated actions (T, D), in slot units; every process must ask.
 
         Steps that no demonstration counts for are NaN.
         """
-        total, count = self.sums(network, 0, 1)
-        return total / np.where(count > 0, count, np.nan)[:, None]
+        total, count = self._sums(network, ranks.rank, ranks.count)
+        summed = ranks.sum(torch.from_numpy(np.concatenate([total, count[:, None]], axis=1))).cpu().numpy()
+        return summed[:, :-1] / np.where(summed[:, -1:] > 0, summed[:, -1:], np.nan)
 
     @torch.no_grad()
-    def sums(self, network: Network, part: int, parts: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    def _sums(self, network: Network, part: int, parts: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Of one of `parts` equal parts of the rows: summed differences (T, D), and how many there are (T,).
 
         Every part runs the network equally often; where rows run out it repeats some without counting them.
@@ -116,9 +117,11 @@ class ValidationLog:
         self._errors = [row for row in _rows(folder / ERRORS)[1:] if int(row[0]) <= done]
         self._head = ["step", "chunk_step", *slots]
 
-    def add(self, look: Validation, errors: npt.NDArray[np.float64] | None) -> None:
-        """`errors` (T, D) in slot units."""
+    def add(self, look: Validation, errors: npt.NDArray[np.float64] | None, write: bool = True) -> None:
+        """`errors` (T, D) in slot units; of several processes one writes."""
         self.looks.append(look)
+        if not write:
+            return
         if errors is not None:
             self._errors += [
                 [str(look.step), str(k + 1), *(f"{value:.6g}" for value in row)] for k, row in enumerate(errors)
