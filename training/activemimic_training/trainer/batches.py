@@ -6,7 +6,8 @@ Axes: B batch, K noise draws, T horizon, A padded action width, D slots, X text 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from activemimic_policy.tokenizer import Tokenizer
 from activemimic_policy.transforms import Sample, apply, input_steps, stack_cameras
 from torch import Tensor
 
+from activemimic_training.trainer.augment import augmented
 from activemimic_training.trainer.data import TrainingData
 
 
@@ -52,16 +54,15 @@ class Examples:
         self._steps = input_steps(spec, normalization, model.image_px, model.action_width)
         self._texts = [tokenizer.encode(instruction, model.text_length) for instruction in instructions]
         self._starts = data.starts
-        self._epoch = -1
-        self._order: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def row(self, draw: int, seed: int) -> int:
         """The row of a draw: every start of a chunk once an epoch, in an order drawn anew for each."""
         epoch, place = divmod(draw, len(self._starts))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = np.random.default_rng([seed, 0, epoch]).permutation(self._starts)
-        return int(self._order[place])
+        return int(self._order(epoch, seed)[place])
+
+    def _shuffled(self, epoch: int, seed: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng([seed, 0, epoch]).permutation(self._starts)
 
     def raw(self, rows: npt.NDArray[np.int64]) -> Sample:
         """Images, state (B, S) and actions (B, T, S) in slot units."""
@@ -92,6 +93,7 @@ class Batches:
         max_delay_steps: int = 0,
         device: str = "cpu",
         parts: int = 1,
+        augment: bool = False,
     ) -> None:
         """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut. Raises ValueError."""
         if batch_size % parts:
@@ -101,7 +103,7 @@ class Batches:
         self._slot_weights = np.asarray(slot_weights, dtype=np.float32)
         self._max_delay = max_delay_steps
         self._batch_size, self._seed, self._device = batch_size, seed, torch.device(device)
-        self._part_size = batch_size // parts
+        self._part_size, self._augment = batch_size // parts, augment
 
     def at(self, step: int, part: int = 0) -> Batch:
         """A part of the batch of a step, both counted from zero."""
@@ -113,7 +115,11 @@ class Batches:
         noise = torch.randn(len(rows), *self._noise_shape, generator=generator)
         t = self._times(len(rows), generator)
         here = slice(part * self._part_size, (part + 1) * self._part_size)
-        inputs, actions = self.examples.arrays(self.examples.raw(rows[here]), rows[here])
+        raw = self.examples.raw(rows[here])
+        if self._augment:
+            draws = np.arange(step * self._batch_size, (step + 1) * self._batch_size)[here]
+            raw = replace(raw, images=augmented(raw.images, draws, self._seed))
+        inputs, actions = self.examples.arrays(raw, rows[here])
         share = 1.0 if self._part_size == len(rows) else _share(weight, t, here)
         actions, weight, noise, t = (x.to(self._device) for x in (actions, weight[here], noise[here], t[here]))
         return Batch(on_device(inputs, self._device), actions, weight, noise, t, share)

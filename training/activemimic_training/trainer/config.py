@@ -24,7 +24,8 @@ from pydantic import (
 
 DEFAULT_STEPS = 2400
 # What does not change the result, but for rounding.
-_FREE = {"device", "threads", "accumulate", "recompute", "checkpoint_every", "max_image_gb", "closed_loop"}
+_FREE = {"device", "threads", "accumulate", "recompute", "checkpoint_every", "closed_loop"}
+_FREE |= {"images", "workers", "max_image_gb"}
 Part = Literal["vision", "text", "prefix", "expert"]
 
 
@@ -147,6 +148,9 @@ class TrainConfig(_Section):
     model: ModelSection = ModelSection()
     policy: PolicySection = PolicySection()
     optimizer: OptimizerSection = OptimizerSection()
+    augment: bool = Field(
+        False, description="Crop to 95 %, turn by up to 5° (never wrist cameras) and recolour the images, as pi0 does."
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the computation; weights stay float32.")
     validation: ValidationSection | None = None
     closed_loop: ClosedLoopSection | None = None
@@ -157,6 +161,12 @@ class TrainConfig(_Section):
     accumulate: PositiveInt = Field(1, description="In how many parts, one after the other, a batch is computed.")
     recompute: bool = Field(False, description="Compute activations twice instead of keeping them: less memory.")
     checkpoint_every: PositiveInt = 400
+    images: Literal["memory", "video"] = Field(
+        "memory", description="Where frames are: all decoded once, or in the videos until a batch needs them."
+    )
+    workers: NonNegativeInt | None = Field(
+        None, description="Threads that make batches ahead; none: 4 with `images: video`, otherwise 0."
+    )
     max_image_gb: PositiveFloat = Field(8.0, description="Most memory that decoded frames may take.")
 
     @model_validator(mode="after")

@@ -11,22 +11,26 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from activemimic_policy.atomic import write_text
+from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.spec import PolicySpec
 from rich.console import Console
 
 from activemimic_training.dataset.read import Dataset
-from activemimic_training.trainer.batches import Batches, Examples
+from activemimic_training.trainer.batches import Batch, Batches, Examples
 from activemimic_training.trainer.checkpoints import STATE, Checkpoints
 from activemimic_training.trainer.closed_loop import find_command
 from activemimic_training.trainer.config import TrainConfig
 from activemimic_training.trainer.data import (
+    Frames,
     TrainingData,
     check_cameras,
     choose_held_out,
@@ -40,10 +44,12 @@ from activemimic_training.trainer.network import Network
 from activemimic_training.trainer.optimisation import Optimisation
 from activemimic_training.trainer.parallel import Ranks, join_ranks, spread
 from activemimic_training.trainer.plan import identity_of, plan_policy
+from activemimic_training.trainer.prefetch import prefetched
 from activemimic_training.trainer.record import write_record
 from activemimic_training.trainer.resume import load_state
 from activemimic_training.trainer.start import begin, former_tokenizer, freeze
 from activemimic_training.trainer.validation import Validator
+from activemimic_training.trainer.video_frames import VideoFrames
 
 
 class TrainingError(RuntimeError):
@@ -96,9 +102,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
     if done < steps:
         if ranks.first:
             write_record(config, done, ranks.count)
-        frames = decode_frames(
-            dataset, spec.cameras, model_config.image_px, config.max_image_gb, torch.get_num_threads(), console
-        )
+        frames = _frames(config, dataset, spec, model_config, console)
         data = replace(data, frames=frames)
         normalization = fit_normalization(data, spec)
 
@@ -116,6 +120,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
             spec.max_delay_steps,
             ranks.device,
             config.accumulate * ranks.count,
+            config.augment,
         )
         validator = None
         if config.validation and held_out:
@@ -158,6 +163,13 @@ def _rows(config: TrainConfig, dataset: Dataset, spec: PolicySpec) -> tuple[Trai
     return data.split(chosen, dataset.episodes)
 
 
+def _frames(config: TrainConfig, dataset: Dataset, spec: PolicySpec, model: ModelConfig, console: Console) -> Frames:
+    if config.images == "video":
+        return VideoFrames(dataset, spec.cameras, model.image_px)
+    threads = torch.get_num_threads()
+    return decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb, threads, console)
+
+
 def _run(
     config: TrainConfig,
     ranks: Ranks,
@@ -170,9 +182,12 @@ def _run(
     steps: range,
 ) -> None:
     network.train()
+    parts = ((step, turn * ranks.count + ranks.rank) for step in steps for turn in range(config.accumulate))
+    workers = config.workers if config.workers is not None else 4 * (config.images == "video")
+    ahead = prefetched(lambda key: batches.at(*key), parts, workers)
     for step in steps:
         begin = time.perf_counter()
-        value = _add_gradients(network, batches, step, config.accumulate, ranks)
+        value = _add_gradients(network, islice(ahead, config.accumulate), ranks)
         if not math.isfinite(value):
             raise TrainingError(_stopped(config, "the loss", value, step))
         lr, norm = optimisation.advance(step)
@@ -186,11 +201,10 @@ def _run(
             checkpoints.save(step + 1)
 
 
-def _add_gradients(network: Network, batches: Batches, step: int, accumulate: int, ranks: Ranks) -> float:
-    """The loss of a whole batch, whose gradients are left in the parameters."""
+def _add_gradients(network: Network, batches: Iterable[Batch], ranks: Ranks) -> float:
+    """The loss of a whole batch, whose gradients stay in the parameters; `batches` are this process's parts of it."""
     value = torch.zeros((), dtype=torch.float64, device=ranks.device)
-    for turn in range(accumulate):
-        batch = batches.at(step, turn * ranks.count + ranks.rank)
+    for batch in batches:
         loss = network(batch)
         # Sharding takes the mean over processes; what is wanted is the sum.
         (loss * (batch.share * ranks.count)).backward()
