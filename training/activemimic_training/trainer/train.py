@@ -38,6 +38,7 @@ from activemimic_training.trainer.data import (
     fit_normalization,
     load_rows,
 )
+from activemimic_training.trainer.failures import TrainingError, explained, not_finite
 from activemimic_training.trainer.log import StepMetrics, TrainLog, read_metrics
 from activemimic_training.trainer.looks import Looks
 from activemimic_training.trainer.network import Network
@@ -50,10 +51,6 @@ from activemimic_training.trainer.resume import load_state
 from activemimic_training.trainer.start import begin, former_tokenizer, freeze
 from activemimic_training.trainer.validation import Validator
 from activemimic_training.trainer.video_frames import VideoFrames
-
-
-class TrainingError(RuntimeError):
-    """Training stopped by itself; the message says why, and which checkpoint is still good."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
     Raises TrainConfigError, TrainingDataError, DatasetError, CheckpointError, WeightsError, ResumeError,
     ClosedLoopError and TrainingError.
     """
-    with join_ranks(config.device) as ranks:
+    with join_ranks(config.device) as ranks, explained(config):
         return _train(config, ranks, console or Console(stderr=True) if ranks.first else Console(quiet=True))
 
 
@@ -189,10 +186,10 @@ def _run(
         begin = time.perf_counter()
         value = _add_gradients(network, islice(ahead, config.accumulate), ranks)
         if not math.isfinite(value):
-            raise TrainingError(_stopped(config, "the loss", value, step))
+            raise not_finite(config, "the loss", value, step)
         lr, norm = optimisation.advance(step)
         if not math.isfinite(norm):
-            raise TrainingError(_stopped(config, "the gradient", norm, step))
+            raise not_finite(config, "the gradient", norm, step)
         if log is not None:
             log.add(StepMetrics(step + 1, value, lr, norm, config.batch_size / (time.perf_counter() - begin)))
         if looks.due(step + 1):
@@ -210,15 +207,6 @@ def _add_gradients(network: Network, batches: Iterable[Batch], ranks: Ranks) -> 
         (loss * (batch.share * ranks.count)).backward()
         value += loss.detach().double() * batch.share
     return float(ranks.sum(value))
-
-
-def _stopped(config: TrainConfig, what: str, value: float, step: int) -> str:
-    folder = config.out / "checkpoint"
-    good = f"the checkpoint before it is whole: {folder}" if folder.exists() else "there is no checkpoint yet"
-    return (
-        f"{what} became {value} at step {step + 1}; {good}. Lower optimizer.lr (now {config.optimizer.lr:g}), "
-        "or look for outliers with `activemimic dataset inspect`"
-    )
 
 
 def _summary(config: TrainConfig, optimisation: Optimisation, planned: int, ranks: Ranks) -> TrainSummary:
