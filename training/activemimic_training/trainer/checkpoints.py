@@ -12,6 +12,8 @@ from activemimic_policy.normalization import Normalization
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
 
+from activemimic_training.trainer.config import LoraSection
+from activemimic_training.trainer.lora import merged
 from activemimic_training.trainer.optimisation import Optimisation
 from activemimic_training.trainer.parallel import Ranks, whole
 from activemimic_training.trainer.resume import save_state
@@ -33,6 +35,7 @@ class Checkpoints:
     identity: dict[str, Any]
     batch_size: int
     ranks: Ranks
+    lora: LoraSection | None = None
 
     def save(self, step: int) -> None:
         """The policy and the state after `step` steps."""
@@ -46,6 +49,12 @@ class Checkpoints:
         if not self.ranks.first:
             return
         checkpoint = Checkpoint(
-            self.model, self.spec, weights, self.normalization, self.tokenizer, self.contract_yaml, training
+            model=self.model,
+            spec=self.spec,
+            weights=merged(weights, self.lora),
+            normalization=self.normalization,
+            tokenizer=self.tokenizer,
+            contract_yaml=self.contract_yaml,
+            training=training,
         )
         save_checkpoint(self.folder / name, checkpoint)

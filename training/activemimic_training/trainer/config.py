@@ -113,16 +113,26 @@ class ValidationSection(_Section):
 class ClosedLoopSection(_Section):
     """Trials in the simulator, by `activemimic eval`; the best checkpoint is then the one that succeeds most often."""
 
-    task: str
+    task: str = Field(description="A task of the simulator.")
     every: PositiveInt = Field(description="Steps between two evaluations; the last step is always one.")
     trials: PositiveInt | None = Field(None, description="The task plan's first trials; none: all of them.")
     workers: PositiveInt = Field(2, description="Processes that simulate.")
 
 
+class LoraSection(_Section):
+    """Low-rank adapters for GPUs that are too small for the whole; merged into the checkpoint that is served."""
+
+    rank: PositiveInt = Field(16, description="Rows of the small matrices.")
+    alpha: PositiveFloat = Field(16.0, description="The adapters count alpha / rank.")
+    parts: tuple[Literal["vision", "prefix", "expert"], ...] = Field(
+        ("vision", "prefix", "expert"), min_length=1, description="Whose blocks stay as they are and get adapters."
+    )
+
+
 class TrainConfig(_Section):
     """A training run. Relative paths are relative to the working directory."""
 
-    dataset: Path
+    dataset: Path = Field(description="The folder that `activemimic dataset build` wrote.")
     out: Path = Field(description="The run's folder; one that holds a killed run is gone on with.")
     cameras: tuple[str, ...] | None = Field(None, description="None: all of the dataset's.")
     variant: Literal["full", "wrist_only", "sft_only"] = Field(
@@ -130,10 +140,10 @@ class TrainConfig(_Section):
         description="The paper's: wrist_only predicts 18 of the 27 numbers of the unified action; sft_only starts "
         "without actions that were learnt elsewhere.",
     )
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = Field(0, description="Of first weights, order, noise, held-out episodes and augmentation.")
     steps: PositiveInt | None = Field(None, description=f"{DEFAULT_STEPS} without `epochs`.")
     epochs: PositiveFloat | None = Field(None, description="In place of `steps`: how often every row starts a chunk.")
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = Field(16, description="Rows a step, over all processes.")
     noise_draws: PositiveInt = Field(2, description="Per observation, through one pass of the prefix.")
     slot_weights: dict[str, NonNegativeFloat] = Field(
         {}, description="In the loss, by slot; 1 for those that are not named."
@@ -151,16 +161,17 @@ class TrainConfig(_Section):
     augment: bool = Field(
         False, description="Crop to 95 %, turn by up to 5° (never wrist cameras) and recolour the images, as pi0 does."
     )
+    lora: LoraSection | None = None
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the computation; weights stay float32.")
     validation: ValidationSection | None = None
     closed_loop: ClosedLoopSection | None = None
 
     # What follows does not change the result but for rounding, so a run may be resumed with other values.
-    device: str = "cpu"
-    threads: PositiveInt | None = Field(None, description="None: as many as there are CPUs.")
+    device: str = Field("cpu", description="cpu, cuda or cuda:N; of torchrun's processes each takes its own GPU.")
+    threads: PositiveInt | None = Field(None, description="None: as many as there are CPUs, shared by the processes.")
     accumulate: PositiveInt = Field(1, description="In how many parts, one after the other, a batch is computed.")
     recompute: bool = Field(False, description="Compute activations twice instead of keeping them: less memory.")
-    checkpoint_every: PositiveInt = 400
+    checkpoint_every: PositiveInt = Field(400, description="Steps; the last one is always kept.")
     images: Literal["memory", "video"] = Field(
         "memory", description="Where frames are: all decoded once, or in the videos until a batch needs them."
     )

@@ -41,6 +41,7 @@ from activemimic_training.trainer.data import (
 from activemimic_training.trainer.failures import TrainingError, explained, not_finite
 from activemimic_training.trainer.log import StepMetrics, TrainLog, read_metrics
 from activemimic_training.trainer.looks import Looks
+from activemimic_training.trainer.lora import add_adapters
 from activemimic_training.trainer.network import Network
 from activemimic_training.trainer.optimisation import Optimisation
 from activemimic_training.trainer.parallel import Ranks, join_ranks, spread
@@ -86,6 +87,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
     for line in begin(model, config, spec, tokenizer):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     freeze(model, config.freeze)
+    add_adapters(model, config.lora)
     network = Network(model, spec.flow_steps, ranks.device, config.precision, config.recompute)
     spread(network, ranks)
     optimisation = Optimisation(model, config.optimizer, steps, config.ema_decay)
@@ -142,6 +144,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
             identity,
             config.batch_size,
             ranks,
+            config.lora,
         )
         looks = Looks(config, steps, done, validator, command, network, optimisation, checkpoints, ranks)
         with TrainLog(config.out, steps, done, console) if ranks.first else nullcontext() as log:
