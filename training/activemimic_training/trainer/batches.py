@@ -94,11 +94,18 @@ class Batches:
         device: str = "cpu",
         parts: int = 1,
         augment: bool = False,
+        others: Sequence[tuple[Examples, int]] = (),
     ) -> None:
-        """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut. Raises ValueError."""
+        """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut; `others` are co-trained, each with its
+        number of rows of a batch.
+
+        Raises ValueError.
+        """
         if batch_size % parts:
             raise ValueError(f"batch_size: expected a multiple of {parts} (accumulate x processes), found {batch_size}")
         self.examples = examples
+        own = batch_size - sum(count for _, count in others)
+        self._sources = [(examples, own), *others]
         self._noise_shape = (noise_draws, model.horizon, model.action_width)
         self._slot_weights = np.asarray(slot_weights, dtype=np.float32)
         self._max_delay = max_delay_steps
@@ -107,27 +114,44 @@ class Batches:
 
     def at(self, step: int, part: int = 0) -> Batch:
         """A part of the batch of a step, both counted from zero."""
-        rows = self.rows(step)
-        counts = self.examples.data.counts(rows, self._noise_shape[1])
+        sources = [(examples, self._drawn(examples, count, step)) for examples, count in self._sources]
+        counts = np.concatenate([it.data.counts(rows, self._noise_shape[1]) for it, rows in sources])
         weight = torch.from_numpy(counts[..., None] * self._slot_weights)
         # Drawn for the whole batch, so that it does not matter into how many parts it is cut.
         generator = torch.Generator().manual_seed(seed_of(self._seed, 1, step))
-        noise = torch.randn(len(rows), *self._noise_shape, generator=generator)
-        t = self._times(len(rows), generator)
+        noise = torch.randn(self._batch_size, *self._noise_shape, generator=generator)
+        t = self._times(self._batch_size, generator)
         here = slice(part * self._part_size, (part + 1) * self._part_size)
-        raw = self.examples.raw(rows[here])
-        if self._augment:
-            draws = np.arange(step * self._batch_size, (step + 1) * self._batch_size)[here]
-            raw = replace(raw, images=augmented(raw.images, draws, self._seed))
-        inputs, actions = self.examples.arrays(raw, rows[here])
-        share = 1.0 if self._part_size == len(rows) else _share(weight, t, here)
+        inputs, actions = self._arrays(sources, step, here)
+        share = 1.0 if self._part_size == self._batch_size else _share(weight, t, here)
         actions, weight, noise, t = (x.to(self._device) for x in (actions, weight[here], noise[here], t[here]))
         return Batch(on_device(inputs, self._device), actions, weight, noise, t, share)
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
-        """The rows (B,) at which the chunks of a step start."""
-        first = step * self._batch_size
-        return np.array([self.examples.row(first + i, self._seed) for i in range(self._batch_size)])
+        """The dataset's rows (B less those of others,) at which the chunks of a step start."""
+        return self._drawn(*self._sources[0], step)
+
+    def _drawn(self, examples: Examples, count: int, step: int) -> npt.NDArray[np.int64]:
+        return np.array([examples.row(step * count + i, self._seed) for i in range(count)])
+
+    def _arrays(
+        self, sources: Sequence[tuple[Examples, npt.NDArray[np.int64]]], step: int, here: slice
+    ) -> tuple[ModelInputs, Tensor]:
+        """What the network is given of the places `here` of a batch, in which the sources stand one after the other."""
+        made = []
+        first = 0
+        for examples, rows in sources:
+            low, high = max(here.start, first), min(here.stop, first + len(rows))
+            if low < high:
+                mine = rows[low - first : high - first]
+                raw = examples.raw(mine)
+                if self._augment:
+                    draws = step * self._batch_size + np.arange(low, high)
+                    raw = replace(raw, images=augmented(raw.images, draws, self._seed))
+                made.append(examples.arrays(raw, mine))
+            first += len(rows)
+        inputs = ModelInputs(*(torch.cat([getattr(it, field.name) for it, _ in made]) for field in fields(ModelInputs)))
+        return inputs, torch.cat([actions for _, actions in made])
 
     def _times(self, rows: int, generator: torch.Generator) -> Tensor:
         """A time for each draw (B, K, T or 1); zero for its first 0 to max_delay_steps steps, as if they were given."""

@@ -129,10 +129,21 @@ class LoraSection(_Section):
     )
 
 
+class CotrainSection(_Section):
+    """A list of other datasets of the same slots, cameras and rate, some rows of which are in every batch.
+
+    Each is normalised by its own statistics; the checkpoint has those of `dataset`, whose robot it is served on.
+    """
+
+    dataset: Path = Field(description="Its folder.")
+    share: float = Field(gt=0, lt=1, description="Of every batch, rounded to whole rows.")
+
+
 class TrainConfig(_Section):
     """A training run. Relative paths are relative to the working directory."""
 
     dataset: Path = Field(description="The folder that `activemimic dataset build` wrote.")
+    cotrain: tuple[CotrainSection, ...] = ()
     out: Path = Field(description="The run's folder; one that holds a killed run is gone on with.")
     cameras: tuple[str, ...] | None = Field(None, description="None: all of the dataset's.")
     variant: Literal["full", "wrist_only", "sft_only"] = Field(
@@ -184,6 +195,11 @@ class TrainConfig(_Section):
     def _agrees(self) -> TrainConfig:
         if self.steps and self.epochs:
             raise ValueError(f"steps {self.steps} and epochs {self.epochs:g}: expected one of the two")
+        if (rows := self.cotrained_rows()) and (min(rows) < 1 or sum(rows) >= self.batch_size):
+            raise ValueError(
+                f"cotrain: expected shares that leave every dataset a row of batch_size {self.batch_size}, "
+                f"found {', '.join(map(str, rows))} rows"
+            )
         if self.start_from and self.model.weights:
             raise ValueError("start_from and model.weights: expected one of the two")
         if self.start_from and self.variant == "sft_only":
@@ -192,16 +208,21 @@ class TrainConfig(_Section):
             raise ValueError("freeze: leaves nothing to train")
         return self
 
+    def cotrained_rows(self) -> list[int]:
+        """How many rows of a batch are of each of the other datasets."""
+        return [round(other.share * self.batch_size) for other in self.cotrain]
+
     def total_steps(self, starts: int) -> int:
-        """How long to train on a dataset with `starts` rows at which a chunk may start."""
+        """How long to train where `starts` rows of `dataset` may start a chunk; epochs are counted in these."""
         if self.epochs:
-            return max(1, -(-int(self.epochs * starts) // self.batch_size))
+            return max(1, -(-int(self.epochs * starts) // (self.batch_size - sum(self.cotrained_rows()))))
         return self.steps or DEFAULT_STEPS
 
     def result_fields(self) -> dict[str, Any]:
         """The plain data on which the result depends."""
         fields = self.model_dump(mode="json", exclude=_FREE | {"dataset", "out", "validation"})
         # How often one looks changes nothing; which episodes are held out does.
+        fields["cotrain"] = [{"dataset": it.dataset.name, "share": it.share} for it in self.cotrain]
         fields["validation"] = {"episodes": self.validation.episodes} if self.validation else None
         return fields
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,15 @@ from activemimic_training.trainer.config import TrainConfig, TrainConfigError
 
 
 def plan_policy(
-    config: TrainConfig, dataset: Dataset, former: Tokenizer | None = None
+    config: TrainConfig, dataset: Dataset, former: Tokenizer | None = None, others: Sequence[Dataset] = ()
 ) -> tuple[PolicySpec, Tokenizer, ModelConfig]:
     """The policy that `config` makes of `dataset`; `former` is the tokenizer of the checkpoint that it starts from.
 
     Raises TrainConfigError.
     """
     instructions = tuple(dataset.tasks)
-    tokenizer = _tokenizer(config, instructions, former)
+    spoken = tuple(dict.fromkeys([*instructions, *(task for other in others for task in other.tasks)]))
+    tokenizer = _tokenizer(config, spoken, former)
     cameras = config.cameras or tuple(dataset.cameras)
     try:
         slots = list(dataset.slots)
@@ -53,25 +54,39 @@ def plan_policy(
         )
         if unknown := sorted(set(config.slot_weights) - set(spec.slots)):
             raise ValueError(f"slot_weights: {', '.join(unknown)}: expected some of {', '.join(spec.slots)}")
-        for instruction in instructions:
+        for other in others:
+            _check_alike(other, dataset, cameras)
+        for instruction in spoken:
             tokenizer.encode(instruction, model.text_length)
     except ValueError as error:
         raise TrainConfigError(f"the configuration does not fit the dataset {config.dataset}: {error}") from None
     return spec, tokenizer, model
 
 
-def identity_of(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+def identity_of(config: TrainConfig, dataset: Dataset, others: Sequence[Dataset] = ()) -> dict[str, Any]:
     """On what the result depends: a resumed run must agree in it, and a checkpoint tells it."""
+    about = {"config": config.result_fields(), "dataset": _known_by(dataset)}
+    return {**about, "cotrain": [_known_by(other) for other in others]} if others else about
+
+
+def _known_by(dataset: Dataset) -> dict[str, Any]:
     return {
-        "config": config.result_fields(),
-        "dataset": {
-            "name": Path(config.dataset).name,
-            "episodes": len(dataset.episodes),
-            "frames": len(dataset.state),
-            "action_sum": float(np.abs(dataset.action, dtype=np.float64).sum()),
-            "fingerprint": dataset.fingerprint,
-        },
+        "name": dataset.root.name,
+        "episodes": len(dataset.episodes),
+        "frames": len(dataset.state),
+        "action_sum": float(np.abs(dataset.action, dtype=np.float64).sum()),
+        "fingerprint": dataset.fingerprint,
     }
+
+
+def _check_alike(other: Dataset, dataset: Dataset, cameras: Sequence[str]) -> None:
+    """Raises ValueError unless `other` can stand in one batch with `dataset`."""
+    for field in ("slots", "fps"):
+        expected, found = getattr(dataset, field), getattr(other, field)
+        if expected != found:
+            raise ValueError(f"cotrain {other.root}: {field}: expected {expected} (of dataset), found {found}")
+    if missing := [camera for camera in cameras if camera not in other.cameras]:
+        raise ValueError(f"cotrain {other.root}: cameras: expected {', '.join(cameras)}, found no {missing[0]}")
 
 
 def _tokenizer(config: TrainConfig, instructions: tuple[str, ...], former: Tokenizer | None) -> Tokenizer:

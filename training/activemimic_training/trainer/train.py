@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -22,6 +22,7 @@ from activemimic_policy.atomic import write_text
 from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.spec import PolicySpec
+from activemimic_policy.tokenizer import Tokenizer
 from rich.console import Console
 
 from activemimic_training.dataset.read import Dataset
@@ -78,8 +79,8 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
 def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
     torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // ranks.count))
     command = find_command() if config.closed_loop else []
-    dataset = Dataset(config.dataset)
-    spec, tokenizer, model_config = plan_policy(config, dataset, former_tokenizer(config))
+    dataset, others = Dataset(config.dataset), [Dataset(other.dataset) for other in config.cotrain]
+    spec, tokenizer, model_config = plan_policy(config, dataset, former_tokenizer(config), others)
     data, held_out = _rows(config, dataset, spec)
     steps = config.total_steps(len(data.starts))
     torch.manual_seed(config.seed)
@@ -91,7 +92,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
     network = Network(model, spec.flow_steps, ranks.device, config.precision, config.recompute)
     spread(network, ranks)
     optimisation = Optimisation(model, config.optimizer, steps, config.ema_decay)
-    identity = identity_of(config, dataset)
+    identity = identity_of(config, dataset, others)
     former = load_state(config.out / STATE, identity, optimisation.blank, ranks)
     done = 0
     if former is not None:
@@ -120,6 +121,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
             ranks.device,
             config.accumulate * ranks.count,
             config.augment,
+            _cotrained(config, others, tokenizer, spec, model_config, console),
         )
         validator = None
         if config.validation and held_out:
@@ -168,6 +170,23 @@ def _frames(config: TrainConfig, dataset: Dataset, spec: PolicySpec, model: Mode
         return VideoFrames(dataset, spec.cameras, model.image_px)
     threads = torch.get_num_threads()
     return decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb, threads, console)
+
+
+def _cotrained(
+    config: TrainConfig,
+    others: Sequence[Dataset],
+    tokenizer: Tokenizer,
+    spec: PolicySpec,
+    model: ModelConfig,
+    console: Console,
+) -> list[tuple[Examples, int]]:
+    """The other datasets, each with its own normalisation, and their rows of a batch."""
+    made = []
+    for other, count in zip(others, config.cotrained_rows(), strict=True):
+        rows = load_rows(other).with_slots([other.slots.index(name) for name in spec.slots])
+        data = replace(rows, frames=_frames(config, other, spec, model, console))
+        made.append((Examples(data, other.tasks, tokenizer, spec, fit_normalization(data, spec), model), count))
+    return made
 
 
 def _run(
