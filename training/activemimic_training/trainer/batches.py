@@ -96,8 +96,8 @@ class Batches:
         augment: bool = False,
         others: Sequence[tuple[Examples, int]] = (),
     ) -> None:
-        """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut; `others` are co-trained, each with its
-        number of rows of a batch.
+        """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut; `others` are co-trained, each
+        with its number of rows of a batch.
 
         Raises ValueError.
         """
