@@ -1,4 +1,4 @@
-"""Writes docs/reference/{topics,parameters,tasks,cli}.md from the code; with --check it only looks.
+"""Writes docs/reference/{topics,parameters,tasks,cli,training}.md from the code; with --check it only looks.
 
 What it reads is data (contracts, `nodes/topics.py`, `nodes/parameters.py`, `graph.py`) and the command line's own
 declarations, so that neither ROS nor a GPU is needed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from activemimic_bringup.cli.main import app
@@ -21,6 +21,9 @@ from activemimic_description.contract import Contract, load_contract
 from activemimic_sim.tasks import TASKS
 from activemimic_sim.tasks.task import LASTS_S
 from activemimic_sim.variations import VARIATIONS
+from activemimic_training.trainer.config import TrainConfig
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 REFERENCE = Path(__file__).parent / "reference"
 WRITTEN = "<!-- Written by docs/generate.py; change the code instead. -->\n"
@@ -54,6 +57,7 @@ def pages() -> dict[str, str]:
         "parameters.md": parameters_page(),
         "tasks.md": tasks_page(),
         "cli.md": cli_page(),
+        "training.md": training_page(),
     }
 
 
@@ -191,6 +195,66 @@ def cli_page() -> str:
         rows += [(f"`{', '.join(o.opts)}`", _default(o), o.help or "") for o in options]
         lines += [*_table(("", "default", "meaning"), rows), ""]
     return "\n".join(lines)
+
+
+def training_page() -> str:
+    lines = [
+        "# Training configuration",
+        WRITTEN,
+        "Fields of the YAML file that `activemimic train` reads; on the command line `field=value` and "
+        "`section.field=value`. [Train a policy](../how-to/train.md) tells when to use them.",
+        "",
+    ]
+    for name, section in _sections(TrainConfig, ""):
+        title = f"`{name}`" if name else "The run"
+        lines += [f"## {title}", "", " ".join((section.__doc__ or "").split()), ""]
+        rows = [
+            (f"`{field}`", _field_type(about.annotation), _field_default(about), about.description or "")
+            for field, about in section.model_fields.items()
+            if _section_of(about.annotation) is None
+        ]
+        lines += [*_table(("field", "type", "default", "meaning"), rows), ""]
+    return "\n".join(lines)
+
+
+def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """A section and those inside it, by the names that lead to them."""
+    yield name, section
+    for field, about in section.model_fields.items():
+        if inner := _section_of(about.annotation):
+            yield from _sections(inner, f"{name}.{field}" if name else field)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _field_type(annotation: Any) -> str:
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
+    if annotation in names:
+        return names[annotation]
+    origin, inner = get_origin(annotation), [it for it in get_args(annotation) if it not in (type(None), ...)]
+    if origin is Literal:
+        return ", ".join(f"`{it}`" for it in inner)
+    if origin is tuple:
+        return f"list of {_field_type(inner[0])}"
+    if origin is dict:
+        return f"{_field_type(inner[0])}: {_field_type(inner[1])}"
+    if origin is Annotated:
+        return _field_type(inner[0])
+    return " or ".join(dict.fromkeys(_field_type(it) for it in inner))
+
+
+def _field_default(about: FieldInfo) -> str:
+    if about.is_required():
+        return "required"
+    default = about.default
+    if isinstance(default, tuple):
+        default = f"[{', '.join(map(str, default))}]"
+    return "none" if default is None else _value(default)
 
 
 def _contract_rows(contract: Contract) -> Iterator[tuple[str, ...]]:

@@ -66,6 +66,16 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return self._tokenizer.get_vocab_size()
 
+    @property
+    def is_paligemma(self) -> bool:
+        """Whether it splits words as PaliGemma does, whatever the instructions were."""
+        return self._is_paligemma
+
+    def words(self) -> tuple[str, ...]:
+        """Every word or piece of one, by its number."""
+        numbers = self._tokenizer.get_vocab()
+        return tuple(sorted(numbers, key=numbers.__getitem__))
+
     def encode(self, instruction: str, length: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Word numbers (X,) with X = `length` and a mask (X,) that is False on padding.
 

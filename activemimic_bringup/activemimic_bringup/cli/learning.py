@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,10 @@ def train(
         list[str] | None, typer.Argument(help="Fields of it, such as optimizer.lr=0.0005.", metavar="[FIELD=VALUE]…")
     ] = None,
 ) -> None:
-    """Train a policy, or go on with the run that its `out` folder holds. Needs no ROS."""
+    """Train a policy, or go on with the run that its `out` folder holds. Needs no ROS.
+
+    On several GPUs: torchrun --nproc-per-node N --no-python activemimic train CONFIG.
+    """
     from activemimic_training.trainer.config import load_train_config
 
     chosen = load_train_config(config, overrides or [])
@@ -24,7 +28,7 @@ def train(
     from activemimic_training.trainer.train import train as run  # seconds of torch, once the file is known good
     from rich.console import Console
 
-    console = Console()
+    console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of torchrun's processes, the first one tells
     summary = run(chosen, console)
     console.print(
         f"{summary.steps} steps, loss {summary.loss_first:.4f} to {summary.loss_last:.4f}, "

@@ -27,12 +27,18 @@ def set_precision(model: FlowPolicy, precision: Precision) -> FlowPolicy:
         return model
     if precision != "bf16":
         raise ValueError(f"precision {precision!r}: expected fp32 or bf16")
-    expert = model.expert
-    wide: set[nn.Module] = {expert.state_in, expert.action_in, expert.time_in, expert.time_out, expert.velocity_out}
-    wide |= set(model.vision.stem.modules())
-    wide |= set() if model.vision.keypoints is None else set(model.vision.keypoints.modules())
+    wide = wide_modules(model)
     for module in model.modules():
         if module not in wide and not isinstance(module, RMSNorm | VisionTower):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(torch.bfloat16)
     return model
+
+
+def wide_modules(model: FlowPolicy) -> set[nn.Module]:
+    """The modules that compute in float32 whatever the precision, the norms aside."""
+    expert = model.expert
+    wide: set[nn.Module] = {expert.state_in, expert.action_in, expert.time_in, expert.time_out, expert.velocity_out}
+    wide |= set(model.vision.stem.modules())
+    wide |= set() if model.vision.keypoints is None else set(model.vision.keypoints.modules())
+    return wide

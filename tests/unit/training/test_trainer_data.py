@@ -1,14 +1,23 @@
 """What training sees of a dataset: each row's chunk, and which of its steps count."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from activemimic_policy.spec import PolicySpec
-from activemimic_training.trainer.data import TrainingDataError, fit_normalization, load_training_data
+from activemimic_training.trainer.data import (
+    TrainingDataError,
+    choose_held_out,
+    decode_frames,
+    fit_normalization,
+    load_rows,
+)
 from toy_dataset import ToyDataset
 
 
 def load(dataset, cameras=("head", "wrist"), max_image_gb=1.0):
-    return load_training_data(dataset, cameras, image_px=16, max_image_gb=max_image_gb, threads=2)
+    return replace(load_rows(dataset), frames=decode_frames(dataset, cameras, 16, max_image_gb, threads=2))
 
 
 def spec(horizon=4):
@@ -29,9 +38,10 @@ def spec(horizon=4):
 
 def test_frames_are_decoded_small_and_stand_at_their_rows():
     data = load(ToyDataset(), cameras=("wrist",))
-    assert list(data.images) == ["wrist"]
-    assert data.images["wrist"].shape == (10, 16, 16, 3)
-    assert data.images["wrist"][:, 8, 8, 0].tolist() == [10 * row + 1 for row in range(10)]
+    images = data.frames.take(np.arange(10))
+    assert list(images) == ["wrist"]
+    assert images["wrist"].shape == (10, 16, 16, 3)
+    assert images["wrist"][:, 8, 8, 0].tolist() == [10 * row + 1 for row in range(10)]
 
 
 def test_a_chunk_is_the_actions_from_its_row_on_and_repeats_the_episodes_last():
@@ -112,3 +122,28 @@ def test_an_empty_dataset_is_refused():
     dataset.state = dataset.state[:0]
     with pytest.raises(TrainingDataError, match="no rows"):
         load(dataset)
+
+
+def test_held_out_rows_are_neither_trained_on_nor_counted_in_the_statistics():
+    whole = load(ToyDataset())
+    kept, held = whole.split([0], ToyDataset().episodes)
+    assert kept.starts.tolist() == [6, 7, 8, 9]
+    assert held.starts.tolist() == [0, 1, 2, 3, 4, 5]
+    table = fit_normalization(kept, spec())
+    assert table.state.mean[0] == pytest.approx(7.5)
+    shifted = replace(whole, state=whole.state.copy(), action=whole.action.copy())
+    shifted.state[:6] += 100
+    shifted.action[:6] -= 100
+    assert fit_normalization(shifted.split([0], ToyDataset().episodes)[0], spec()) == table
+
+
+def test_the_same_episodes_are_held_out_for_the_same_seed_and_every_task_is_among_them():
+    episodes = [SimpleNamespace(task="rare" if index == 7 else "common") for index in range(20)]
+    chosen = choose_held_out(episodes, 0.2, seed=0)
+    assert chosen == choose_held_out(episodes, 4, seed=0)
+    assert len(chosen) == 4
+    assert 7 in chosen
+    assert chosen != choose_held_out(episodes, 4, seed=1)
+    assert len(choose_held_out(episodes, 0.001, seed=0)) == 1
+    with pytest.raises(TrainingDataError, match="fewer than the 20 episodes of the dataset, found 20"):
+        choose_held_out(episodes, 20, seed=0)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,50 +12,16 @@ from activemimic_description.interface import fingerprint
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import load_policy
 from activemimic_policy.model.flow_policy import FlowPolicy
-from activemimic_policy.tokenizer import Tokenizer
 from activemimic_policy.transforms import Sample, apply
 from activemimic_policy.unified_action import UNIFIED_SLOTS, WRIST_SLOTS
-from activemimic_training.dataset import Dataset, build_dataset
-from activemimic_training.trainer.batches import Batches
-from activemimic_training.trainer.config import TrainConfig, TrainConfigError
-from activemimic_training.trainer.data import load_training_data
-from activemimic_training.trainer.log import read_metrics
+from activemimic_training.dataset import Dataset
+from activemimic_training.trainer.batches import Batches, Examples
+from activemimic_training.trainer.config import TrainConfigError
+from activemimic_training.trainer.data import decode_frames, load_rows
 from activemimic_training.trainer.resume import ResumeError
 from activemimic_training.trainer.train import TrainingError, train
-from rich.console import Console
 from safetensors.torch import save_file
-
-QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def dataset(episodes, tmp_path_factory):
-    root = tmp_path_factory.mktemp("trainer") / "dataset"
-    build_dataset(episodes, root, fps=10, workers=1)
-    return root
-
-
-def configured(dataset, out, **changes):
-    sizes = {
-        "steps": 12,
-        "batch_size": 4,
-        "threads": 1,
-        "checkpoint_every": 5,
-        "model": {"image_px": 32, "horizon": 4},
-        "policy": {"execute_steps": 2, "flow_steps": 2},
-        "optimizer": {"warmup_steps": 2},
-    }
-    return TrainConfig.model_validate({"dataset": dataset, "out": out, **sizes, **changes})
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(dataset, tmp_path_factory):
-    out = tmp_path_factory.mktemp("whole")
-    return out, train(configured(dataset, out), QUIET)
-
-
-def losses(out):
-    return [metrics.loss for metrics in read_metrics(out / "metrics.csv")]
+from training_runs import QUIET, configured, losses
 
 
 def test_a_run_leaves_a_checkpoint_that_serves_the_dataset(uninterrupted, dataset):
@@ -185,15 +152,22 @@ def test_a_configuration_that_does_not_fit_the_dataset_is_refused_at_once(datase
         train(configured(dataset, tmp_path, **changes), QUIET)
 
 
+def batches_of(dataset, out, batch_size, draws=1, seed=0, weights=(1.0,), max_delay=0):
+    rows, checkpoint = Dataset(dataset), load_checkpoint(out / "checkpoint")
+    px = checkpoint.model.image_px
+    data = replace(load_rows(rows), frames=decode_frames(rows, checkpoint.spec.cameras, px, max_image_gb=1.0))
+    examples = Examples(
+        data, rows.tasks, checkpoint.tokenizer, checkpoint.spec, checkpoint.normalization, checkpoint.model
+    )
+    return Batches(examples, checkpoint.model, batch_size, draws, seed, weights, max_delay)
+
+
 def test_training_and_serving_give_the_network_the_same_numbers(uninterrupted, dataset):
     out, _ = uninterrupted
-    rows, checkpoint = Dataset(dataset), load_checkpoint(out / "checkpoint")
-    data = load_training_data(rows, rows.cameras, 32, max_image_gb=1)
-    batches = Batches(
-        data, rows.tasks, checkpoint.tokenizer, checkpoint.spec, checkpoint.normalization, checkpoint.model, 1, 1, 0
-    )
+    rows = Dataset(dataset)
+    batches = batches_of(dataset, out, 1)
     trained = batches.at(0)
-    row = batches._row(0)
+    row = batches.rows(0)[0]
     episode = next(e for e in rows.episodes if e.start <= row < e.stop)
     raw = {camera: list(rows.frames(camera, episode.index))[row - episode.start][None] for camera in rows.cameras}
     policy = load_policy(out / "checkpoint", threads=None)
@@ -205,29 +179,18 @@ def test_training_and_serving_give_the_network_the_same_numbers(uninterrupted, d
 
 def test_every_row_is_seen_once_an_epoch_and_a_step_is_the_same_whenever_it_is_asked_for(uninterrupted, dataset):
     out, _ = uninterrupted
-    rows, checkpoint = Dataset(dataset), load_checkpoint(out / "checkpoint")
-    data = load_training_data(rows, (), 32, max_image_gb=1)
-
-    def batches(seed=0):
-        tokenizer = Tokenizer.from_instructions(rows.tasks)
-        return Batches(
-            data, rows.tasks, tokenizer, checkpoint.spec, checkpoint.normalization, checkpoint.model, 3, 2, seed
-        )
-
-    one, count = batches(), len(data.state)
-    seen = [one._row(draw) for draw in range(2 * count)]
+    one = batches_of(dataset, out, 3)
+    count = len(one.examples.data.state)
+    seen = [one.examples.row(draw, 0) for draw in range(2 * count)]
     assert sorted(seen[:count]) == sorted(seen[count:]) == list(range(count))
     assert seen[:count] != seen[count:]
-    assert batches()._rows(5).tolist() == one._rows(5).tolist()
-    assert batches(seed=1)._rows(0).tolist() != one._rows(0).tolist()
+    assert batches_of(dataset, out, 3).rows(5).tolist() == one.rows(5).tolist()
+    assert batches_of(dataset, out, 3, seed=1).rows(0).tolist() != one.rows(0).tolist()
 
 
 def test_with_a_delay_a_chunks_first_steps_are_given_and_the_rest_has_one_time_a_draw(uninterrupted, dataset):
     out, _ = uninterrupted
-    checkpoint, rows = load_checkpoint(out / "checkpoint"), Dataset(dataset)
-    data = load_training_data(rows, checkpoint.spec.cameras, checkpoint.model.image_px, 1.0)
-    spec = checkpoint.spec.model_copy(update={"max_delay_steps": 2})
-    batches = Batches(data, rows.tasks, checkpoint.tokenizer, spec, checkpoint.normalization, checkpoint.model, 8, 4, 0)
+    batches = batches_of(dataset, out, 8, draws=4, max_delay=2)
     t = batches.at(0).t.flatten(0, 1).numpy()
     given = (t == 0).sum(axis=1)
     assert sorted(set(given.tolist())) == [0, 1, 2]
@@ -239,26 +202,13 @@ def test_with_a_delay_a_chunks_first_steps_are_given_and_the_rest_has_one_time_a
 
 def test_a_slot_without_weight_does_not_change_the_loss(uninterrupted, dataset):
     out, _ = uninterrupted
-    checkpoint, rows = load_checkpoint(out / "checkpoint"), Dataset(dataset)
-    data = load_training_data(rows, checkpoint.spec.cameras, checkpoint.model.image_px, 1.0)
+    checkpoint = load_checkpoint(out / "checkpoint")
     slots = len(checkpoint.spec.slots)
     model = FlowPolicy(checkpoint.model)
     model.load_state_dict(checkpoint.weights)
 
     def loss(weights, shift):
-        batches = Batches(
-            data,
-            rows.tasks,
-            checkpoint.tokenizer,
-            checkpoint.spec,
-            checkpoint.normalization,
-            checkpoint.model,
-            4,
-            1,
-            0,
-            weights,
-        )
-        batch = batches.at(0)
+        batch = batches_of(dataset, out, 4, weights=weights).at(0)
         # At t = 1 the network sees noise alone, so that only the target tells of the actions.
         moved = batch.actions.clone()
         moved[..., 0] += shift

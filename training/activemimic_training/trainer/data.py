@@ -1,4 +1,4 @@
-"""The whole dataset in memory, as training reads it: small frames, rows, and which chunk steps count.
+"""A dataset as training reads it: small frames, rows, which chunk steps count, and what is held out.
 
 Axes: N rows, B batch, T horizon, S slots.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +18,42 @@ from activemimic_policy.transforms import CompressActions, RelativeActions, Samp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from activemimic_training.dataset.read import Dataset
+from activemimic_training.dataset.read import Dataset, EpisodeRow
 
 
 class TrainingDataError(ValueError):
     """A dataset that cannot be trained on; the message says what was expected and found."""
 
 
+class Frames(Protocol):
+    """Where the images of rows come from."""
+
+    def take(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:
+        """camera -> (B, px, px, 3) RGB of the rows (B,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryFrames:
+    """All of them decoded."""
+
+    images: dict[str, npt.NDArray[np.uint8]]  # camera -> (N, px, px, 3) RGB
+
+    def take(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.uint8]]:
+        return {name: frames[rows] for name, frames in self.images.items()}
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """Rows, and the chunks that start at them."""
 
-    images: dict[str, npt.NDArray[np.uint8]]  # camera -> (N, px, px, 3) RGB
+    frames: Frames
     state: npt.NDArray[np.float32]  # (N, S)
     action: npt.NDArray[np.float32]  # (N, S), what was commanded for the tick after the row's
     task_index: npt.NDArray[np.int64]  # (N,)
     episode_end: npt.NDArray[np.int64]  # (N,) the last row of the row's episode
     counted_steps: npt.NDArray[np.int64]  # (N,) how many of the chunk's first steps count in the loss
+    own: npt.NDArray[np.bool_] | None = None  # (N,) False for rows that are held out; None: all are its own
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
@@ -52,19 +72,23 @@ class TrainingData:
         """
         steps = np.arange(horizon)
         due = np.minimum(rows[:, None] + steps, self.episode_end[rows][:, None])
-        images = {name: frames[rows] for name, frames in self.images.items()}
-        return Sample(images, self.state[rows], self.action[due]), steps < self.counted_steps[rows][:, None]
+        return Sample(self.frames.take(rows), self.state[rows], self.action[due]), self.counts(rows, horizon)
+
+    def counts(self, rows: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.bool_]:
+        """Which steps (B, T) of the chunks that start at `rows` (B,) count."""
+        return np.arange(horizon) < self.counted_steps[rows][:, None]
+
+    def split(self, held_out: Sequence[int], episodes: Sequence[EpisodeRow]) -> tuple[TrainingData, TrainingData]:
+        """What is left to train on, and the episodes of the indices `held_out`."""
+        out = np.zeros(len(self.state), dtype=np.bool_)
+        for index in held_out:
+            out[episodes[index].start : episodes[index].stop] = True
+        kept, held = (np.where(rows, self.counted_steps, 0) for rows in (~out, out))
+        return replace(self, counted_steps=kept, own=~out), replace(self, counted_steps=held, own=out)
 
 
-def load_training_data(
-    dataset: Dataset,
-    cameras: Sequence[str],
-    image_px: int,
-    max_image_gb: float,
-    threads: int = 1,
-    console: Console | None = None,
-) -> TrainingData:
-    """Decodes every frame of `cameras` once, shrunk to image_px, and takes the rows.
+def load_rows(dataset: Dataset) -> TrainingData:
+    """The rows without their images.
 
     An optional column `loss_weight`, one number a row, masks: a row with 0 was disturbed on purpose, and its action
     shall not be imitated. Of each chunk only the steps before the first such row count, because what follows a
@@ -82,39 +106,73 @@ def load_training_data(
     counted_steps = _counted_steps(_loss_weight(dataset), episode_end)
     if not counted_steps.any():
         raise TrainingDataError("loss_weight is 0 in every row; there is nothing to imitate")
-    missing = [name for name in cameras if name not in dataset.cameras]
-    if missing:
-        raise TrainingDataError(f"camera {missing[0]}: expected one of {', '.join(dataset.cameras)}")
     _check_finite("state", dataset.state, dataset.slots)
     _check_finite("action", dataset.action, dataset.slots)
+    return TrainingData(MemoryFrames({}), dataset.state, dataset.action, dataset.task_index, episode_end, counted_steps)
+
+
+def decode_frames(
+    dataset: Dataset,
+    cameras: Sequence[str],
+    image_px: int,
+    max_image_gb: float,
+    threads: int = 1,
+    console: Console | None = None,
+) -> MemoryFrames:
+    """Every frame of `cameras`, decoded once and shrunk to image_px.
+
+    Raises TrainingDataError, and the reader's DatasetError.
+    """
+    check_cameras(dataset, cameras)
+    rows = len(dataset.state)
     gigabytes = rows * len(cameras) * image_px**2 * 3 / 1e9
     if gigabytes > max_image_gb:
         raise TrainingDataError(
             f"the frames need {gigabytes:.1f} GB of memory ({rows} rows, {len(cameras)} cameras, {image_px} px), "
-            f"max_image_gb allows {max_image_gb:g}; raise it, or take fewer cameras, episodes or pixels"
+            f"max_image_gb allows {max_image_gb:g}; raise it, or decode while training with images=video"
         )
-    return TrainingData(
-        images=_decode(dataset, cameras, image_px, threads, console or Console(quiet=True)),
-        state=dataset.state,
-        action=dataset.action,
-        task_index=dataset.task_index,
-        episode_end=episode_end,
-        counted_steps=counted_steps,
-    )
+    return MemoryFrames(_decode(dataset, cameras, image_px, threads, console or Console(quiet=True)))
+
+
+def check_cameras(dataset: Dataset, cameras: Sequence[str]) -> None:
+    """Raises TrainingDataError when the dataset lacks one of `cameras`."""
+    missing = [name for name in cameras if name not in dataset.cameras]
+    if missing:
+        raise TrainingDataError(f"camera {missing[0]}: expected one of {', '.join(dataset.cameras)}")
+
+
+def choose_held_out(episodes: Sequence[EpisodeRow], wanted: float, seed: int) -> list[int]:
+    """Which episodes to hold out: a share (below 1, at least one of them) or a count, of every task alike.
+
+    The same for the same seed and episodes. Raises TrainingDataError when nothing would be left to train on.
+    """
+    count = max(1, round(wanted * len(episodes))) if wanted < 1 else int(wanted)
+    if count >= len(episodes):
+        raise TrainingDataError(
+            f"validation.episodes: expected fewer than the {len(episodes)} episodes of the dataset, found {count}"
+        )
+    order = np.random.default_rng([seed, 3]).permutation(len(episodes)).tolist()
+    # One of each task in turn, so that every task is looked at.
+    seen: dict[str, int] = {}
+    turn = {}
+    for index in order:
+        task = episodes[index].task
+        turn[index] = seen[task] = seen.get(task, -1) + 1
+    return sorted(sorted(order, key=lambda index: turn[index])[:count])
 
 
 def fit_normalization(data: TrainingData, spec: PolicySpec) -> Normalization:
     """Statistics of the states, and of exactly the transformed actions whose steps count."""
     return Normalization(
         slots=spec.slots,
-        state=fit_statistics([data.state]),
+        state=fit_statistics([data.state if data.own is None else data.state[data.own]]),
         action=fit_statistics(_counted_actions(data, spec)),
     )
 
 
 def _counted_actions(data: TrainingData, spec: PolicySpec) -> Iterator[npt.NDArray[np.floating]]:
     steps = (RelativeActions(spec.relative_slots), CompressActions(spec.relative_slots, spec.relative_knee))
-    rows_only = TrainingData({}, data.state, data.action, data.task_index, data.episode_end, data.counted_steps)
+    rows_only = replace(data, frames=MemoryFrames({}))
     for rows in np.array_split(data.starts, len(data.starts) // 4096 + 1):
         sample, counts = rows_only.chunks(rows, spec.horizon)
         actions = apply(steps, sample).actions

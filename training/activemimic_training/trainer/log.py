@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+import numpy.typing as npt
 from activemimic_policy.atomic import write_text
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from activemimic_training.trainer.validation import Validation
 
 TENSORBOARD_EVERY = 10
 
@@ -43,11 +48,11 @@ class TrainLog:
             TextColumn("Training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} frames/s  left"),
+            TextColumn("loss {task.fields[loss]:.4f}{task.fields[look]}  {task.fields[rate]:.0f} frames/s  left"),
             TimeRemainingColumn(),
             console=console,
         )
-        self._bar = self._progress.add_task("", total=steps, completed=done, loss=float("nan"), rate=0.0)
+        self._bar = self._progress.add_task("", total=steps, completed=done, loss=float("nan"), rate=0.0, look="")
 
     def __enter__(self) -> TrainLog:
         self._progress.start()
@@ -71,6 +76,26 @@ class TrainLog:
         loss = sum(m.loss for m in self._recent) / count
         rate = count / sum(1 / m.frames_per_s for m in self._recent)
         self._progress.update(self._bar, completed=metrics.step, loss=loss, rate=rate)
+
+    def show(self, look: Validation, best: Validation | None) -> None:
+        """Puts what a look found into TensorBoard and beside the loss."""
+        told = []
+        for name, value in (("action_error", look.action_error), ("success", look.success)):
+            if value is not None:
+                self._board.add_scalar(f"validation/{name}", value, look.step)
+                told.append(f"{name.replace('_', ' ')} {value:.4g}")
+        best_step = f", best at {best.step}" if best and best.step != look.step else ""
+        short = look.success if look.success is not None else look.action_error
+        name = "success" if look.success is not None else "error"
+        self._progress.update(self._bar, look=f"  {name} {short:.3g}")
+        self._progress.console.print(f"step {look.step}: {', '.join(told)}{best_step}", highlight=False)
+
+    def show_errors(self, step: int, slots: Sequence[str], errors: npt.NDArray[np.float64]) -> None:
+        """errors (T, D), in slot units, to TensorBoard: by slot and by step of the chunk."""
+        for slot, value in zip(slots, np.nanmean(errors, axis=0), strict=True):
+            self._board.add_scalar(f"validation_slots/{slot}", value, step)
+        for k, value in enumerate(np.nanmean(errors, axis=1), start=1):
+            self._board.add_scalar(f"validation_chunk_steps/{k:02d}", value, step)
 
 
 def read_metrics(path: Path) -> list[StepMetrics]:

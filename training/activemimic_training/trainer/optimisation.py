@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from activemimic_policy.model.flow_policy import FlowPolicy
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from activemimic_training.trainer.config import OptimizerSection
+from activemimic_training.trainer.parallel import fill, own_part
 
 
 def learning_rate(step: int, steps: int, settings: OptimizerSection) -> float:
@@ -31,7 +35,9 @@ class Optimisation:
     def __init__(self, model: FlowPolicy, settings: OptimizerSection, steps: int, ema_decay: float) -> None:
         self.model = model
         self._settings, self._steps, self._ema_decay = settings, steps, ema_decay
-        self._names, self._parameters = zip(*model.named_parameters(), strict=True)
+        trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self._names, self._parameters = zip(*trained, strict=True)
+        self._frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
         self._ema = [parameter.detach().clone() for parameter in self._parameters]
         self._adam = torch.optim.AdamW(
             self._parameters,
@@ -46,16 +52,31 @@ class Optimisation:
         lr = learning_rate(step, self._steps, self._settings)
         for group in self._adam.param_groups:
             group["lr"] = lr
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm))
+        clipped = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
+        norm = float(clipped.full_tensor() if isinstance(clipped, DTensor) else clipped)
         if math.isfinite(norm):
             self._adam.step()
-            torch._foreach_lerp_(self._ema, list(self._parameters), ema_share(step, self._ema_decay))
+            averages, weights = ([own_part(x.detach()) for x in group] for group in (self._ema, self._parameters))
+            torch._foreach_lerp_(averages, weights, ema_share(step, self._ema_decay))
         self._adam.zero_grad()
         return lr, norm
 
     def averaged_weights(self) -> dict[str, Tensor]:
         """The weights to serve, by parameter name."""
-        return dict(zip(self._names, self._ema, strict=True))
+        return {**dict(zip(self._names, self._ema, strict=True)), **self._frozen}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the model has the averaged weights."""
+        current = [parameter.detach().clone() for parameter in self._parameters]
+        with torch.no_grad():
+            try:
+                for parameter, average in zip(self._parameters, self._ema, strict=True):
+                    parameter.copy_(average)
+                yield
+            finally:
+                for parameter, value in zip(self._parameters, current, strict=True):
+                    parameter.copy_(value)
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """All that changes during training, as named tensors in three groups."""
@@ -64,16 +85,31 @@ class Optimisation:
             for key, tensor in self._adam.state[parameter].items():
                 moments[f"{name}:{key}"] = tensor
         weights = {name: p.detach() for name, p in zip(self._names, self._parameters, strict=True)}
-        return {"model": weights, "ema": self.averaged_weights(), "optimizer": moments}
+        averages = dict(zip(self._names, self._ema, strict=True))
+        return {"model": weights | self._frozen, "ema": averages, "optimizer": moments}
+
+    def blank(self) -> dict[str, dict[str, Tensor]]:
+        """Tensors of the shapes of `state()`, before the first step too."""
+        moments = {}
+        for name, parameter in zip(self._names, self._parameters, strict=True):
+            moments[f"{name}:step"] = torch.zeros(())
+            for key in ("exp_avg", "exp_avg_sq"):
+                moments[f"{name}:{key}"] = torch.zeros_like(parameter)
+        weights = {name: torch.zeros_like(p.detach()) for name, p in self.model.named_parameters()}
+        averages = {name: torch.zeros_like(p.detach()) for name, p in zip(self._names, self._parameters, strict=True)}
+        return {"model": weights, "ema": averages, "optimizer": moments}
 
     def restore(self, state: dict[str, dict[str, Tensor]]) -> None:
         """Takes over a former `state()`. Raises KeyError or RuntimeError when it is another model's."""
         with torch.no_grad():
+            for name, frozen in self._frozen.items():
+                fill(frozen, state["model"][name])
             for name, parameter, average in zip(self._names, self._parameters, self._ema, strict=True):
-                parameter.copy_(state["model"][name])
-                average.copy_(state["ema"][name])
+                fill(parameter, state["model"][name])
+                fill(average, state["ema"][name])
                 moments = {"step": state["optimizer"][f"{name}:step"].clone()}
                 for key in ("exp_avg", "exp_avg_sq"):
                     # AdamW's fused kernel walks raw memory: the moments must lie as their parameter does.
-                    moments[key] = torch.zeros_like(parameter).copy_(state["optimizer"][f"{name}:{key}"])
+                    moments[key] = torch.zeros_like(parameter)
+                    fill(moments[key], state["optimizer"][f"{name}:{key}"])
                 self._adam.state[parameter] = moments

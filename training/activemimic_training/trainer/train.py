@@ -1,7 +1,8 @@
 """One training run, from a dataset folder to a checkpoint folder.
 
-The run folder: `checkpoint/` (to be served: averaged weights), `checkpoints/last/` (to go on from),
-`metrics.csv`, `tensorboard/`, `summary.json`.
+The run folder: `checkpoint/` (the last, to be served: averaged weights), `best/` (the best that was validated),
+`checkpoints/last/` (to go on from), `metrics.csv`, `validation.csv`, `validation_errors.csv`, `tensorboard/`,
+`config.yaml`, `environment.jsonl`, `summary.json`.
 """
 
 from __future__ import annotations
@@ -10,34 +11,48 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from activemimic_policy.atomic import write_text
-from activemimic_policy.checkpoint import Checkpoint, save_checkpoint
-from activemimic_policy.model.config import ModelConfig, preset
+from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
-from activemimic_policy.unified_action import wrist_columns
-from activemimic_policy.weights import start_from
 from rich.console import Console
 
 from activemimic_training.dataset.read import Dataset
-from activemimic_training.trainer.batches import Batches
-from activemimic_training.trainer.config import TrainConfig, TrainConfigError
-from activemimic_training.trainer.data import fit_normalization, load_training_data
+from activemimic_training.trainer.batches import Batch, Batches, Examples
+from activemimic_training.trainer.checkpoints import STATE, Checkpoints
+from activemimic_training.trainer.closed_loop import find_command
+from activemimic_training.trainer.config import TrainConfig
+from activemimic_training.trainer.data import (
+    Frames,
+    TrainingData,
+    check_cameras,
+    choose_held_out,
+    decode_frames,
+    fit_normalization,
+    load_rows,
+)
+from activemimic_training.trainer.failures import TrainingError, explained, not_finite
 from activemimic_training.trainer.log import StepMetrics, TrainLog, read_metrics
+from activemimic_training.trainer.looks import Looks
+from activemimic_training.trainer.lora import add_adapters
+from activemimic_training.trainer.network import Network
 from activemimic_training.trainer.optimisation import Optimisation
-from activemimic_training.trainer.resume import load_state, save_state
-
-
-class TrainingError(RuntimeError):
-    """Training stopped by itself; the message says why, and which checkpoint is still good."""
+from activemimic_training.trainer.parallel import Ranks, join_ranks, spread
+from activemimic_training.trainer.plan import identity_of, plan_policy
+from activemimic_training.trainer.prefetch import prefetched
+from activemimic_training.trainer.record import write_record
+from activemimic_training.trainer.resume import load_state
+from activemimic_training.trainer.start import begin, former_tokenizer, freeze
+from activemimic_training.trainer.validation import Validator
+from activemimic_training.trainer.video_frames import VideoFrames
 
 
 @dataclass(frozen=True)
@@ -52,161 +67,174 @@ class TrainSummary:
 
 
 def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
-    """Trains, or goes on with the run in config.out, until config.steps; returns how it went.
+    """Trains, or goes on with the run in config.out, to its last step; returns how it went.
 
-    Raises TrainConfigError, TrainingDataError, DatasetError, ResumeError and TrainingError.
+    Raises TrainConfigError, TrainingDataError, DatasetError, CheckpointError, WeightsError, ResumeError,
+    ClosedLoopError and TrainingError.
     """
-    console = console or Console(stderr=True)
-    threads = config.threads or os.cpu_count() or 1
-    torch.set_num_threads(threads)
-    dataset = Dataset(config.dataset)
-    spec, tokenizer, model_config = _plan(config, dataset)
+    with join_ranks(config.device) as ranks, explained(config):
+        return _train(config, ranks, console or Console(stderr=True) if ranks.first else Console(quiet=True))
+
+
+def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
+    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // ranks.count))
+    command = find_command() if config.closed_loop else []
+    dataset, others = Dataset(config.dataset), [Dataset(other.dataset) for other in config.cotrain]
+    spec, tokenizer, model_config = plan_policy(config, dataset, former_tokenizer(config), others)
+    data, held_out = _rows(config, dataset, spec)
+    steps = config.total_steps(len(data.starts))
     torch.manual_seed(config.seed)
     model = FlowPolicy(model_config)
-    if config.model.weights is not None:
-        fresh = start_from(model, config.model.weights)
-        if config.variant == "sft_only" and not fresh:
-            raise TrainConfigError(
-                f"variant sft_only starts without actions learnt elsewhere, and {config.model.weights} has an "
-                "expert; name a vision-language model's weights, or leave model.weights out"
-            )
-        console.print(f"Starting from {config.model.weights}; {fresh or 'nothing'} begins at random.")
-    optimisation = Optimisation(model.to(config.device), config.optimizer, config.steps, config.ema_decay)
-    last = config.out / "checkpoints" / "last"
-    identity = _identity(config, dataset)
-    former = load_state(last, identity)
+    for line in begin(model, config, spec, tokenizer):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    freeze(model, config.freeze)
+    add_adapters(model, config.lora)
+    network = Network(model, spec.flow_steps, ranks.device, config.precision, config.recompute)
+    spread(network, ranks)
+    optimisation = Optimisation(model, config.optimizer, steps, config.ema_decay)
+    identity = identity_of(config, dataset, others)
+    former = load_state(config.out / STATE, identity, optimisation.blank, ranks)
     done = 0
     if former is not None:
         done, tensors = former
         optimisation.restore(tensors)
         console.print(f"Going on with {config.out} after step {done}.")
-    config.out.mkdir(parents=True, exist_ok=True)
-    if done < config.steps:
-        data = load_training_data(dataset, spec.cameras, model_config.image_px, config.max_image_gb, threads, console)
-        data = data.with_slots([dataset.slots.index(name) for name in spec.slots])
+    if done < steps:
+        if ranks.first:
+            write_record(config, done, ranks.count)
+        frames = _frames(config, dataset, spec, model_config, console)
+        data = replace(data, frames=frames)
         normalization = fit_normalization(data, spec)
+
+        def examples(data: TrainingData) -> Examples:
+            return Examples(data, dataset.tasks, tokenizer, spec, normalization, model_config)
+
+        weights = [config.slot_weights.get(slot, 1.0) for slot in spec.slots]
         batches = Batches(
-            data,
-            dataset.tasks,
-            tokenizer,
-            spec,
-            normalization,
+            examples(data),
             model_config,
             config.batch_size,
             config.noise_draws,
             config.seed,
-            [config.slot_weights.get(slot, 1.0) for slot in spec.slots],
-            config.device,
+            weights,
+            spec.max_delay_steps,
+            ranks.device,
+            config.accumulate * ranks.count,
+            config.augment,
+            _cotrained(config, others, tokenizer, spec, model_config, console),
         )
-
-        def save(step: int) -> None:
-            training = {**identity, "steps_done": step, "frames_seen": step * config.batch_size}
-            weights = optimisation.averaged_weights()
-            checkpoint = Checkpoint(
-                model_config, spec, weights, normalization, tokenizer, dataset.contract_yaml, training
+        validator = None
+        if config.validation and held_out:
+            validator = Validator(
+                examples(replace(held_out, frames=frames)),
+                spec,
+                normalization,
+                model_config.action_width,
+                config.batch_size,
+                config.validation.batches,
+                config.seed,
+                ranks.device,
             )
-            save_checkpoint(config.out / "checkpoint", checkpoint)
-            save_state(last, step, identity, optimisation.state())
-
-        _run(config, optimisation, batches, done, save, console)
-    return _summary(config, optimisation)
-
-
-def _plan(config: TrainConfig, dataset: Dataset) -> tuple[PolicySpec, Tokenizer, ModelConfig]:
-    """What the policy will be, from configuration and dataset, before anything is decoded."""
-    instructions = tuple(dataset.tasks)
-    named = config.model.tokenizer
-    tokenizer = Tokenizer.from_file(named) if named else Tokenizer.from_instructions(instructions)
-    cameras = config.cameras or tuple(dataset.cameras)
-    try:
-        slots = list(dataset.slots)
-        if config.variant == "wrist_only":
-            slots = [slots[column] for column in wrist_columns(slots)]
-        model = preset(
-            config.model.preset,
-            cameras=len(cameras),
-            vocab_size=tokenizer.vocab_size,
-            state_dim=len(slots),
-            action_dim=len(slots),
-            **config.model.sizes(),
+        checkpoints = Checkpoints(
+            config.out,
+            optimisation,
+            model_config,
+            spec,
+            normalization,
+            tokenizer,
+            dataset.contract_yaml,
+            identity,
+            config.batch_size,
+            ranks,
+            config.lora,
         )
-        spec = PolicySpec(
-            cameras=cameras,
-            slots=tuple(slots),
-            gripper_slots=config.policy.gripper_slots,
-            fps=dataset.fps,
-            horizon=model.horizon,
-            execute_steps=config.policy.execute_steps,
-            flow_steps=config.policy.flow_steps,
-            max_delay_steps=config.policy.max_delay_steps,
-            relative_knee=config.policy.relative_knee,
-            instructions=instructions,
-            interface=dataset.interface,
-            fingerprint=dataset.fingerprint,
-        )
-        if unknown := sorted(set(config.slot_weights) - set(spec.slots)):
-            raise ValueError(f"slot_weights: {', '.join(unknown)}: expected some of {', '.join(spec.slots)}")
-        for instruction in instructions:
-            tokenizer.encode(instruction, model.text_length)
-    except ValueError as error:
-        raise TrainConfigError(f"the configuration does not fit the dataset {config.dataset}: {error}") from None
-    return spec, tokenizer, model
+        looks = Looks(config, steps, done, validator, command, network, optimisation, checkpoints, ranks)
+        with TrainLog(config.out, steps, done, console) if ranks.first else nullcontext() as log:
+            _run(config, ranks, network, optimisation, batches, checkpoints, looks, log, range(done, steps))
+    ranks.wait()  # until the metrics are written
+    return _summary(config, optimisation, steps, ranks)
 
 
-def _identity(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
-    """On what the result depends: a resumed run must agree in it, and a checkpoint tells it."""
-    return {
-        "config": config.result_fields(),
-        "dataset": {
-            "name": Path(config.dataset).name,
-            "episodes": len(dataset.episodes),
-            "frames": len(dataset.state),
-            "action_sum": float(np.abs(dataset.action, dtype=np.float64).sum()),
-            "fingerprint": dataset.fingerprint,
-        },
-    }
+def _rows(config: TrainConfig, dataset: Dataset, spec: PolicySpec) -> tuple[TrainingData, TrainingData | None]:
+    """What is trained on and what is held out, still without images."""
+    check_cameras(dataset, spec.cameras)
+    data = load_rows(dataset).with_slots([dataset.slots.index(name) for name in spec.slots])
+    if config.validation is None:
+        return data, None
+    chosen = choose_held_out(dataset.episodes, config.validation.episodes, config.seed)
+    return data.split(chosen, dataset.episodes)
+
+
+def _frames(config: TrainConfig, dataset: Dataset, spec: PolicySpec, model: ModelConfig, console: Console) -> Frames:
+    if config.images == "video":
+        return VideoFrames(dataset, spec.cameras, model.image_px)
+    threads = torch.get_num_threads()
+    return decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb, threads, console)
+
+
+def _cotrained(
+    config: TrainConfig,
+    others: Sequence[Dataset],
+    tokenizer: Tokenizer,
+    spec: PolicySpec,
+    model: ModelConfig,
+    console: Console,
+) -> list[tuple[Examples, int]]:
+    """The other datasets, each with its own normalisation, and their rows of a batch."""
+    made = []
+    for other, count in zip(others, config.cotrained_rows(), strict=True):
+        rows = load_rows(other).with_slots([other.slots.index(name) for name in spec.slots])
+        data = replace(rows, frames=_frames(config, other, spec, model, console))
+        made.append((Examples(data, other.tasks, tokenizer, spec, fit_normalization(data, spec), model), count))
+    return made
 
 
 def _run(
     config: TrainConfig,
+    ranks: Ranks,
+    network: Network,
     optimisation: Optimisation,
     batches: Batches,
-    done: int,
-    save: Callable[[int], None],
-    console: Console,
+    checkpoints: Checkpoints,
+    looks: Looks,
+    log: TrainLog | None,
+    steps: range,
 ) -> None:
-    optimisation.model.train()
-    with TrainLog(config.out, config.steps, done, console) as log:
-        for step in range(done, config.steps):
-            begin = time.perf_counter()
-            batch = batches.at(step)
-            loss = optimisation.model.loss(batch.inputs, batch.actions, batch.weight, batch.noise, batch.t)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise TrainingError(_stopped(config, "the loss", value, step))
-            loss.backward()
-            lr, norm = optimisation.advance(step)
-            if not math.isfinite(norm):
-                raise TrainingError(_stopped(config, "the gradient", norm, step))
-            rate = config.batch_size / (time.perf_counter() - begin)
-            log.add(StepMetrics(step + 1, value, lr, norm, rate))
-            if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-                save(step + 1)
+    network.train()
+    parts = ((step, turn * ranks.count + ranks.rank) for step in steps for turn in range(config.accumulate))
+    workers = config.workers if config.workers is not None else 4 * (config.images == "video")
+    ahead = prefetched(lambda key: batches.at(*key), parts, workers)
+    for step in steps:
+        begin = time.perf_counter()
+        value = _add_gradients(network, islice(ahead, config.accumulate), ranks)
+        if not math.isfinite(value):
+            raise not_finite(config, "the loss", value, step)
+        lr, norm = optimisation.advance(step)
+        if not math.isfinite(norm):
+            raise not_finite(config, "the gradient", norm, step)
+        if log is not None:
+            log.add(StepMetrics(step + 1, value, lr, norm, config.batch_size / (time.perf_counter() - begin)))
+        if looks.due(step + 1):
+            looks.look(step + 1, log)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps.stop:
+            checkpoints.save(step + 1)
 
 
-def _stopped(config: TrainConfig, what: str, value: float, step: int) -> str:
-    folder = config.out / "checkpoint"
-    good = f"the checkpoint before it is whole: {folder}" if folder.exists() else "there is no checkpoint yet"
-    return (
-        f"{what} became {value} at step {step + 1}; {good}. Lower optimizer.lr (now {config.optimizer.lr:g}), "
-        "or look for outliers with `activemimic dataset inspect`"
-    )
+def _add_gradients(network: Network, batches: Iterable[Batch], ranks: Ranks) -> float:
+    """The loss of a whole batch, whose gradients stay in the parameters; `batches` are this process's parts of it."""
+    value = torch.zeros((), dtype=torch.float64, device=ranks.device)
+    for batch in batches:
+        loss = network(batch)
+        # Sharding takes the mean over processes; what is wanted is the sum.
+        (loss * (batch.share * ranks.count)).backward()
+        value += loss.detach().double() * batch.share
+    return float(ranks.sum(value))
 
 
-def _summary(config: TrainConfig, optimisation: Optimisation) -> TrainSummary:
+def _summary(config: TrainConfig, optimisation: Optimisation, planned: int, ranks: Ranks) -> TrainSummary:
     steps = read_metrics(config.out / "metrics.csv")
     if not steps:
-        raise TrainingError(f"{config.out / 'metrics.csv'}: expected the losses of {config.steps} steps, found none")
+        raise TrainingError(f"{config.out / 'metrics.csv'}: expected the losses of {planned} steps, found none")
     losses = [metrics.loss for metrics in steps]
     seconds = sum(config.batch_size / metrics.frames_per_s for metrics in steps)
     summary = TrainSummary(
@@ -216,5 +244,6 @@ def _summary(config: TrainConfig, optimisation: Optimisation) -> TrainSummary:
         frames_per_s=len(steps) * config.batch_size / seconds,
         parameters=sum(parameter.numel() for parameter in optimisation.model.parameters()),
     )
-    write_text(config.out / "summary.json", json.dumps(asdict(summary), indent=2))
+    if ranks.first:
+        write_text(config.out / "summary.json", json.dumps(asdict(summary), indent=2))
     return summary

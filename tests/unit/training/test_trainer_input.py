@@ -1,0 +1,104 @@
+"""Batches are the same wherever frames come from and whoever makes them; augmentation depends on the step alone."""
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from activemimic_training.dataset import Dataset
+from activemimic_training.dataset.errors import DatasetError
+from activemimic_training.trainer.augment import augmented
+from activemimic_training.trainer.data import decode_frames
+from activemimic_training.trainer.prefetch import prefetched
+from activemimic_training.trainer.train import train
+from activemimic_training.trainer.video_frames import VideoFrames
+from training_runs import QUIET, configured, losses
+
+
+def test_frames_from_the_videos_are_those_in_memory_in_any_order(dataset):
+    rows = Dataset(dataset)
+    memory, video = decode_frames(rows, rows.cameras, 32, 1.0), VideoFrames(rows, rows.cameras, 32)
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(rows)), 2))
+    there, here = memory.take(order), video.take(order)
+    assert there.keys() == here.keys()
+    for camera in there:
+        assert np.array_equal(there[camera], here[camera]), camera
+
+
+def test_a_run_from_the_videos_with_workers_gives_the_losses_of_one_in_memory(uninterrupted, dataset, tmp_path):
+    train(configured(dataset, tmp_path, images="video", workers=3), QUIET)
+    assert losses(tmp_path) == losses(uninterrupted[0])
+
+
+def test_few_open_files_are_enough(dataset, monkeypatch):
+    monkeypatch.setattr("activemimic_training.trainer.video_frames.OPEN_FILES", 1)
+    rows = Dataset(dataset)
+    video = VideoFrames(rows, rows.cameras, 32)
+    for row in (0, len(rows) - 1, 0):
+        video.take(np.array([row]))
+    assert len(video._files) == 1
+
+
+def test_a_damaged_or_missing_video_is_named(dataset, tmp_path):
+
+    copy = shutil.copytree(dataset, tmp_path / "dataset")
+    video = next(copy.rglob("*.mp4"))
+    data = video.read_bytes()
+    camera = video.parent.parent.name.removeprefix("observation.images.")
+    video.write_bytes(data[: len(data) // 3])
+    with pytest.raises(DatasetError, match=str(video)):
+        VideoFrames(Dataset(copy), [camera], 32).take(np.arange(8))
+    video.unlink()
+    with pytest.raises(DatasetError, match=rf"{video}: cannot be opened: expected a video"):
+        VideoFrames(Dataset(copy), [camera], 32)
+
+
+def test_batches_made_ahead_come_in_order_and_bring_their_errors():
+    gate = threading.Event()
+
+    def make(key):
+        if key == 0:
+            gate.wait(5)
+        else:
+            gate.set()
+        if key == 7:
+            raise ValueError("seven")
+        return key
+
+    made = prefetched(make, range(20), workers=3)
+    assert [next(made) for _ in range(7)] == list(range(7))
+    with pytest.raises(ValueError, match="seven"):
+        next(made)
+
+
+def test_augmented_images_depend_on_the_draw_alone():
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    three = augmented({"head": np.repeat(image, 3, axis=0)}, np.array([5, 6, 7]), seed=0)["head"]
+    alone = augmented({"head": image}, np.array([6]), seed=0)["head"]
+    assert np.array_equal(three[1], alone[0])
+    assert not np.array_equal(three[0], three[1])
+    assert not np.array_equal(augmented({"head": image}, np.array([6]), seed=1)["head"], alone)
+
+
+def test_a_wrist_cameras_image_is_recoloured_but_never_moved():
+    image = np.zeros((1, 64, 64, 3), dtype=np.uint8)
+    image[:, 20:30, 40:44] = 200
+    draws = np.arange(40)
+    images = np.repeat(image, 40, axis=0)
+    seen = augmented({"right_wrist": images, "head": images}, draws, seed=0)
+    bright = {name: frames[..., 0] > 100 for name, frames in seen.items()}
+    assert (seen["right_wrist"].max(axis=(1, 2, 3)) != 200).any()
+    lit = bright["right_wrist"].any(axis=(1, 2))
+    assert lit.mean() > 0.8
+    assert (bright["right_wrist"][lit] == (image[0, ..., 0] > 0)).all()
+    assert (bright["head"] != (image[0, ..., 0] > 0)).any(axis=(1, 2)).mean() > 0.8
+    # A crop of 95 % and 5 degrees move nothing by more than a few pixels.
+    centres = np.array([np.argwhere(one).mean(axis=0) for one in bright["head"] if one.any()])
+    assert np.abs(centres - [24.5, 41.5]).max() < 6
+
+
+def test_augmentation_is_off_by_default_and_changes_the_batches_of_a_run(uninterrupted, dataset, tmp_path):
+    train(configured(dataset, tmp_path, augment=True), QUIET)
+    assert losses(tmp_path) != losses(uninterrupted[0])
+    train(configured(dataset, tmp_path / "parts", augment=True, accumulate=2), QUIET)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path), rel=1e-5)
