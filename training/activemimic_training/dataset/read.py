@@ -108,14 +108,18 @@ class Dataset:
         """The episode's images, one a row, or only `every` so many rows: (H, W, 3) uint8 RGB."""
         if camera not in self.cameras:
             raise DatasetError(f"{self.root}: no camera {camera!r}: expected one of {', '.join(self.cameras)}")
-        row = self._episode_table[episode_index]
-        key = f"videos/{IMAGE_PREFIX}{camera}"
-        path = self._video_path.format(
+        path, start_s = self.video(camera, episode_index)
+        return read_frames(path, start_s, self._episode_table[episode_index]["length"], every)
+
+    def video(self, camera: str, episode_index: int) -> tuple[Path, float]:
+        """The file that holds the episode's images, and the time (s) in it at which they begin."""
+        row, key = self._episode_table[episode_index], f"videos/{IMAGE_PREFIX}{camera}"
+        name = self._video_path.format(
             video_key=IMAGE_PREFIX + camera,
             chunk_index=row[f"{key}/chunk_index"],
             file_index=row[f"{key}/file_index"],
         )
-        return read_frames(self.root / path, row[f"{key}/from_timestamp"], row["length"], every)
+        return self.root / name, float(row[f"{key}/from_timestamp"])
 
     @cached_property
     def stats(self) -> dict[str, Any]:

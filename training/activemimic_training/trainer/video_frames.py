@@ -18,7 +18,6 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from activemimic_training.dataset.errors import DatasetError
-from activemimic_training.dataset.layout import IMAGE_PREFIX
 from activemimic_training.dataset.read import Dataset
 
 OPEN_FILES = 64  # a thread
@@ -32,7 +31,7 @@ class VideoFrames:
         self._fps, self._image_px = dataset.fps, image_px
         self._starts = np.array([episode.start for episode in dataset.episodes])
         self._places = {
-            camera: [_place(dataset, camera, episode.index) for episode in dataset.episodes] for camera in cameras
+            camera: [dataset.video(camera, episode.index) for episode in dataset.episodes] for camera in cameras
         }
         for places in self._places.values():
             for path, _ in places:
@@ -87,12 +86,3 @@ class VideoFrames:
             _, (oldest, _) = files.popitem(last=False)
             oldest.close()
         return container, stream
-
-
-def _place(dataset: Dataset, camera: str, episode: int) -> tuple[Path, float]:
-    """The file of an episode's camera, and where in it the episode begins, in seconds."""
-    row, key = dataset._episode_table[episode], f"videos/{IMAGE_PREFIX}{camera}"
-    path = dataset._video_path.format(
-        video_key=IMAGE_PREFIX + camera, chunk_index=row[f"{key}/chunk_index"], file_index=row[f"{key}/file_index"]
-    )
-    return dataset.root / path, float(row[f"{key}/from_timestamp"])
