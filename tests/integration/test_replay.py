@@ -17,7 +17,7 @@ from activemimic_description.contract import load_contract
 from activemimic_description.messages import BagMessages, header, ros_class
 from activemimic_training.bags import EpisodeReader
 from rclpy.serialization import deserialize_message
-from training.synthetic import write_episode
+from synthetic import write_episode
 
 from .conftest import World, wait_until
 

@@ -10,7 +10,7 @@ import pytest
 from activemimic_bringup.cli.main import app
 from activemimic_bringup.nodes.topics import CONTROL, DIAGNOSTICS
 from activemimic_training.bags import load_episode_info, sources
-from training.synthetic import write_episode
+from synthetic import write_episode
 from typer.testing import CliRunner, Result
 
 

@@ -254,6 +254,7 @@ def test_lerobot_loads_the_dataset_with_its_own_code(root: Path, episodes: list[
         checked = build_dataset(episodes, tmp_path / "v2.1", FPS, workers=1, version="v2.1").root
     check = Path(__file__).with_name("lerobot_check.py")
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    environment["PYTHONPATH"] = str(Path(synthetic.__file__).parent)
     result = subprocess.run(
         [sys.executable, str(check), str(checked)], capture_output=True, text=True, env=environment, check=False
     )
