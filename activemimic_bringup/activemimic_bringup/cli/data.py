@@ -1,4 +1,4 @@
-"""Commands about datasets: `dataset build` and `dataset inspect`. They need no ROS."""
+"""Commands about datasets. They need no ROS."""
 
 from __future__ import annotations
 

@@ -148,6 +148,10 @@ def _build(out: Path, console: Console) -> None:
             fps=FPS,
             progress=lambda done, total, _: bar.update(task, completed=done, total=total),
         )
+    for broken in result.broken:
+        console.print(f"  left out: {broken.bag.name}: {broken.reason}", style="red", markup=False)
+    for cut in result.cuts:
+        console.print(f"  cut: {cut.bag}, {cut.from_s:.2f} to {cut.to_s:.2f} s: {cut.reason}", markup=False)
     console.print(f"  {result.episodes} episodes, {result.frames} rows at {FPS} a second")
 
 
