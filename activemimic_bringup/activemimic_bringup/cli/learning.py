@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from activemimic_bringup.cli.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from activemimic_bringup.evaluation.plan import TrialPlan
 
 
 def train(
@@ -45,6 +48,10 @@ def evaluate(
     trials: Annotated[int | None, typer.Option(min=1, help="The plan's first trials; default: all.")] = None,
     variation: Annotated[list[str] | None, typer.Option(help="A variation of the scene; may be repeated.")] = None,
     plan: Annotated[Path | None, typer.Option(help="Trial plan; default: the one published for the task.")] = None,
+    first_seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Instead of a plan: --trials scenes drawn by this seed and those that follow."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of results and report; default: out/evaluation/TASK_POLICY.")
     ] = None,
@@ -67,14 +74,27 @@ def evaluate(
     Trials that the folder holds are kept, so that a killed evaluation goes on. The result is OUT/report.html.
     """
     folder = out or Path("out/evaluation") / f"{task}_{Path(policy).name}"
+    if first_seed is not None and plan is not None:
+        raise UsageProblem("--plan and --first-seed: expected one of the two")
     if through_ros:
         if latency_ms or join != "replace":
             raise UsageProblem("--latency-ms and --join are for lock-step; through ROS delays are real")
-        _evaluate_through_ros(task, policy, trials, variation or [], plan, folder, contract, time_limit_s, video)
+        _evaluate_through_ros(
+            task, policy, trials, variation or [], plan, first_seed, folder, contract, time_limit_s, video
+        )
     else:
         late = (latency_ms, join)
         _evaluate_in_lockstep(
-            task, policy, trials, tuple(variation or ()), plan, folder, contract, time_limit_s, video, workers, *late
+            task,
+            policy,
+            _plan(task, plan, first_seed, trials),
+            tuple(variation or ()),
+            folder,
+            contract,
+            time_limit_s,
+            video,
+            workers,
+            *late,
         )
 
 
@@ -106,12 +126,22 @@ def compare(
     )
 
 
+def _plan(task: str, plan: Path | None, first_seed: int | None, trials: int | None) -> TrialPlan:
+    from activemimic_sim.tasks import make_task
+
+    from activemimic_bringup.evaluation.plan import load_plan, published_plan, seed_series
+
+    make_task(task)
+    if first_seed is not None:
+        return seed_series(task, first_seed, trials or 1)
+    return (load_plan(plan, task) if plan else published_plan(task)).first(trials)
+
+
 def _evaluate_in_lockstep(
     task: str,
     policy: str,
-    trials: int | None,
+    plan: TrialPlan,
     variations: tuple[str, ...],
-    plan: Path | None,
     out: Path,
     contract: str,
     time_limit_s: float | None,
@@ -120,7 +150,6 @@ def _evaluate_in_lockstep(
     latency_ms: float,
     join: str,
 ) -> None:
-    from activemimic_sim.tasks import make_task
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -133,23 +162,20 @@ def _evaluate_in_lockstep(
 
     from activemimic_bringup.evaluation.lockstep import LockstepPlan
     from activemimic_bringup.evaluation.lockstep import evaluate as run
-    from activemimic_bringup.evaluation.plan import load_plan, published_plan
     from activemimic_bringup.evaluation.report import chunks_text, write_report
     from activemimic_bringup.evaluation.statistics import success_text
 
-    make_task(task)
-    chosen = (load_plan(plan, task) if plan else published_plan(task)).first(trials)
     console = Console(highlight=False)
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        shown = bar.add_task("trials", total=len(chosen.trials))
+        shown = bar.add_task("trials", total=len(plan.trials))
 
         def progress(trial: Any) -> None:
             bar.advance(shown)
             outcome = "success" if trial.success else trial.failure
             bar.console.print(f"trial {trial.number}: {outcome} after {trial.time_s:.1f} s ({trial.stage})")
 
-        tried = LockstepPlan(chosen, policy, contract, variations, time_limit_s, video, latency_ms, join)
+        tried = LockstepPlan(plan, policy, contract, variations, time_limit_s, video, latency_ms, join)
         done = run(tried, out, workers, progress)
         bar.update(shown, completed=len(done))
     page = write_report(out)
@@ -163,6 +189,7 @@ def _evaluate_through_ros(
     trials: int | None,
     variations: list[str],
     plan: Path | None,
+    first_seed: int | None,
     out: Path,
     contract: str,
     time_limit_s: float | None,
@@ -182,6 +209,7 @@ def _evaluate_through_ros(
         "variations": ",".join(variations),
         "results": str(out),
         "plan": str(plan or ""),
+        "first_seed": str(-1 if first_seed is None else first_seed),
         "time_limit_s": str(time_limit_s or 0.0),
         "episodes": str(out / "episodes") if video else "",
     }
