@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -351,3 +352,14 @@ def test_the_older_layout_has_a_file_an_episode_and_the_same_content(
 def test_a_layout_that_there_is_not_is_refused(episodes: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"format 'v1\.6': expected one of v3\.0, v2\.1"):
         build_dataset(episodes, tmp_path / "ds", FPS, version="v1.6")
+
+
+def test_two_builds_of_one_dataset_do_not_meet(make_episode: EpisodeMaker, tmp_path: Path) -> None:
+    make_episode(tmp_path / "bag")
+    building = tmp_path / "ds.building"
+    building.mkdir()
+    with (building / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DatasetError, match="another process is making this dataset"):
+            build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+    assert build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1).episodes == 1

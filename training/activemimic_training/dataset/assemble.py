@@ -3,6 +3,8 @@ written in one go."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -92,45 +94,57 @@ def assemble(
         skipped: those that were left out before.
 
     Raises:
-        DatasetError: nothing could be converted.
+        DatasetError: nothing could be converted, or another process is making `out`.
     """
     check_target(out, version)
     left_out = list(skipped)
     building = out.with_name(out.name + ".building")
-    staging = building / "episodes"
-    staging.mkdir(parents=True, exist_ok=True)
-    used: list[Path] = []
-    episodes: list[StagedEpisode] = []
-    cuts: list[StagedCut] = []
-    for done, (recording, result) in enumerate(_convert_all(recordings, staging, convert, workers, base), start=1):
-        if isinstance(result, str):
-            left_out.append(SkippedBag(recording, result, broken=True))
-        else:
-            segments, missing = load_staged(result)
-            cuts += missing
-            episodes += segments
-            if segments:
-                used.append(recording)
+    (building / "episodes").mkdir(parents=True, exist_ok=True)
+    with _alone(building):
+        staging = building / "episodes"
+        used: list[Path] = []
+        episodes: list[StagedEpisode] = []
+        cuts: list[StagedCut] = []
+        for done, (recording, result) in enumerate(_convert_all(recordings, staging, convert, workers, base), start=1):
+            if isinstance(result, str):
+                left_out.append(SkippedBag(recording, result, broken=True))
             else:
-                reason = "; ".join(f"{cut.from_s:.2f} to {cut.to_s:.2f} s: {cut.reason}" for cut in missing)
-                left_out.append(SkippedBag(recording, f"nothing is left: {reason}", broken=False))
-        if progress:
-            progress(done, len(recordings), recording.name)
-    left_out.sort(key=lambda entry: str(entry.bag))
-    if not episodes:
-        shutil.rmtree(building)
-        reasons = "\n".join(f"  {entry.bag.name}: {entry.reason}" for entry in left_out)
-        raise DatasetError(f"none of {len(left_out)} episodes could be converted:\n{reasons}")
+                segments, missing = load_staged(result)
+                cuts += missing
+                episodes += segments
+                if segments:
+                    used.append(recording)
+                else:
+                    reason = "; ".join(f"{cut.from_s:.2f} to {cut.to_s:.2f} s: {cut.reason}" for cut in missing)
+                    left_out.append(SkippedBag(recording, f"nothing is left: {reason}", broken=False))
+            if progress:
+                progress(done, len(recordings), recording.name)
+        left_out.sort(key=lambda entry: str(entry.bag))
+        if not episodes:
+            shutil.rmtree(building)
+            reasons = "\n".join(f"  {entry.bag.name}: {entry.reason}" for entry in left_out)
+            raise DatasetError(f"none of {len(left_out)} episodes could be converted:\n{reasons}")
 
-    identity = identify(used[0])
-    root = building / "dataset"
-    shutil.rmtree(root, ignore_errors=True)
-    (root / "meta").mkdir(parents=True)
-    _WRITERS[version](root, Content.of(episodes, identity.interface, fps))
-    write_json(root / "meta" / "activemimic.json", _about(identity, fps, episodes, left_out, cuts))
-    root.rename(out)
-    shutil.rmtree(building)
-    return BuildResult(out, len(episodes), sum(len(one.state) for one in episodes), used, left_out, cuts)
+        identity = identify(used[0])
+        root = building / "dataset"
+        shutil.rmtree(root, ignore_errors=True)
+        (root / "meta").mkdir(parents=True)
+        _WRITERS[version](root, Content.of(episodes, identity.interface, fps))
+        write_json(root / "meta" / "activemimic.json", _about(identity, fps, episodes, left_out, cuts))
+        root.rename(out)
+        shutil.rmtree(building)
+        return BuildResult(out, len(episodes), sum(len(one.state) for one in episodes), used, left_out, cuts)
+
+
+@contextlib.contextmanager
+def _alone(building: Path) -> Iterator[None]:
+    """Keep other processes out of the folder; a lock that a dead one held is free."""
+    with (building / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatasetError(f"{building}: another process is making this dataset; wait for it, or end it") from None
+        yield
 
 
 def _about(
