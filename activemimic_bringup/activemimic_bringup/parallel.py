@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from typing import TypeVar
+
+from activemimic_training.workers import worker_pool
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -23,8 +24,7 @@ def by_batches(work: Callable[[list[S]], Iterable[T]], scenes: list[S], workers:
         return
     size = max(1, min(_MOST, len(scenes) // workers))
     batches = [scenes[start : start + size] for start in range(0, len(scenes), size)]
-    # A process that has an OpenGL context must not be forked.
-    with ProcessPoolExecutor(min(workers, len(batches)), multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(min(workers, len(batches))) as pool:
         for future in as_completed([pool.submit(_collect, work, batch) for batch in batches]):
             yield from future.result()
 

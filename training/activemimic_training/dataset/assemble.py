@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from activemimic_training.dataset import layout_v21, layout_v30
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.layout import FORMATS, Content, write_json
 from activemimic_training.dataset.stage import StagedCut, StagedEpisode, load_staged
+from activemimic_training.workers import worker_pool
 
 Progress = Callable[[int, int, str], None]  # recordings done, recordings in all, the one just finished
 Convert = Callable[[Path, Path], Path]  # recording, staging folder -> its folder there
@@ -186,8 +185,7 @@ def _convert_all(
     if min(workers, len(recordings)) <= 1:
         yield from ((recording, one(recording)) for recording in recordings)
         return
-    # Spawned, not forked: the caller may run threads (a progress bar, torch).
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         yield from zip(recordings, pool.map(one, recordings), strict=True)
 
 
