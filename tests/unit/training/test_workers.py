@@ -28,11 +28,10 @@ if __name__ == "__main__":
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    # An orphan is waited for by whoever adopts it; until then it is a zombie.
-    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return "State:\tZ" not in status  # an orphan is waited for by whoever adopts it; until then it is a zombie
 
 
 def test_a_killed_process_takes_its_busy_workers_with_it(tmp_path: Path) -> None:
