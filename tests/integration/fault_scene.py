@@ -110,11 +110,15 @@ class Scene:
         def waves() -> bool:
             if len(self.watched.commands) > 60 and speed(self.watched.commands[-10:]) > 0.1:
                 return True
-            if not self.watched.control or self.watched.control[-1][1].get("mode", "running") != "running":
-                self.say("run")
+            self.say("run")  # one that runs already refuses
+            time.sleep(0.1)
             return False
 
-        wait_until(waves, "it to wave")
+        try:
+            wait_until(waves, "it to wave")
+        except AssertionError as error:
+            told = "\n".join([why for _, _, why in self.watched.control[-5:]] + self.controller.lines[-5:])
+            raise AssertionError(f"{error}; {len(self.watched.commands)} commands came; told:\n{told}") from None
 
     def holds(self, since_s: float) -> tuple[float, str] | None:
         """When, and why, the controller said that it holds."""
