@@ -43,6 +43,7 @@ LATENCIES = {
     "dropped chunks": Latencies([60.0, 60.0, None, 60.0, 60.0, 60.0, None, None, 60.0, 60.0]),
     "cold start 2 s": Latencies(_STEADY, first_ms=2000.0),
 }
+CONTROL_HZ = 100  # in the simulator, as on the robot
 # Of a policy on two CPU cores beside the simulator: 1 to 2 steps of 0.1 s.
 SIMULATOR_LATENCIES = Latencies([105.0, 120.0, 150.0, 110.0, 195.0, 130.0, 115.0, 170.0])
 
@@ -92,7 +93,7 @@ def in_simulator(
 ) -> list[Run]:
     """The first trials of the task's published plan, in lock-step, with latencies."""
     contract = load_contract("g1_sim")
-    robot = LockstepRobot(Simulation(load_robot(contract.robot), make_task(task)), round(contract.rate_hz))
+    robot = LockstepRobot(Simulation(load_robot(contract.robot), make_task(task)), CONTROL_HZ)
     config = replace(robot.controller.config, join=player_join)
     robot.controller = Controller(robot.simulation.robot, config)
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
@@ -105,6 +106,7 @@ def in_simulator(
         for planned in published_plan(task).first(trials).trials:
             runs.append(_trial(robot, mover, planned))
             kinds += mover.continuation.counters
+            kinds += Counter({k: n for k, n in robot.controller.counters.items() if k.startswith("rejected_")})
     print(f"{policy_join}, {player_join}: {dict(kinds)}, load {os.getloadavg()[0]:.1f}", flush=True)
     return runs
 
