@@ -103,6 +103,7 @@ class World:
         self.node = rclpy.create_node("test", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._clients: dict[str, Any] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -121,7 +122,9 @@ class World:
         return process
 
     def call(self, service_type: Any, service: str, **request: Any) -> Any:
-        client = self.node.create_client(service_type, service)
+        if service not in self._clients:  # each one more is one more to wait for in every spin
+            self._clients[service] = self.node.create_client(service_type, service)
+        client = self._clients[service]
         assert client.wait_for_service(timeout_sec=PATIENCE_S), f"{service} is not there"
         future = client.call_async(service_type.Request(**request))
         wait_until(future.done, f"an answer of {service}")
