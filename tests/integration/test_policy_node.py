@@ -64,12 +64,15 @@ def test_while_a_camera_is_silent_no_chunk_is_published_and_the_camera_is_named(
     scene.wait_for_chunks(1)
     topic = CONTRACT.cameras["left_wrist"].topic
     scene.robot.stopped_topics.add(topic)
-    wait_until(lambda: topic in scene.robot.report("policy")[0], "diagnostics that name the camera")
-    silent_since = len(scene.chunks)
-    scene.policy.wait_for(f"nothing is published: camera left_wrist ({topic})")
-    wait_until(lambda: int(scene.robot.report("policy")[1]["refusals"]) > 20, "refusals")
-    assert len(scene.chunks) == silent_since
-    scene.robot.stopped_topics.clear()
+    try:
+        wait_until(lambda: topic in scene.robot.report("policy")[0], "diagnostics that name the camera")
+        scene.policy.wait_for(f"nothing is published: camera left_wrist ({topic})")
+        time.sleep(0.5)  # what was under way has arrived
+        silent_since = len(scene.chunks)
+        wait_until(lambda: int(scene.robot.report("policy")[1]["refusals"]) > 20, "refusals")
+        assert len(scene.chunks) == silent_since
+    finally:
+        scene.robot.stopped_topics.clear()
     scene.wait_for_chunks(2)
     scene.policy.wait_for("chunks are published")
 
