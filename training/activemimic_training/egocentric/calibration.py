@@ -91,9 +91,7 @@ class Undistortion:
         distortion = np.array(calibration.distortion or (0.0,) * 4)
         self.K = _widest(calibration.model, seen, distortion, width, height)
         rectify = cv2.fisheye if calibration.model == "fisheye" else cv2
-        self._maps = rectify.initUndistortRectifyMap(  # type: ignore[attr-defined]
-            seen, distortion, np.eye(3), self.K, self._size, cv2.CV_32FC1
-        )
+        self._maps = rectify.initUndistortRectifyMap(seen, distortion, np.eye(3), self.K, self._size, cv2.CV_32FC1)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if image.shape[1::-1] != self._size:
@@ -127,5 +125,5 @@ def _inside(model: str, seen: np.ndarray, distortion: np.ndarray, K: np.ndarray,
     still = np.zeros(3)
     project = cv2.fisheye.projectPoints if model == "fisheye" else cv2.projectPoints
     arguments = (rays[:, None], still, still, seen, distortion)
-    found = np.asarray(project(*arguments)[0]).reshape(-1, 2)  # type: ignore[call-overload]
+    found = np.asarray(project(*arguments)[0]).reshape(-1, 2)
     return bool(np.all((found >= 0) & (found <= (width - 1, height - 1))))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from activemimic_policy.strict import explain
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +21,9 @@ from pydantic import (
 )
 
 from activemimic_training.egocentric.calibration import Calibration
+
+# Whoever performs a task may stand in another folder.
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class EgocentricConfigError(ValueError):
@@ -37,7 +41,7 @@ class LanguageSection(_Section):
     model: str = Field("scripted", description="Its name, as the server or the Hugging Face hub knows it, or a folder.")
     licence: str | None = Field(None, description="Of its weights; needed where the model is not a known one.")
     url: str = Field("http://localhost:8000/v1", description="Of the server; the key is in OPENAI_API_KEY.")
-    script: Path | None = Field(None, description="JSON of replies, for the backend `scripted`.")
+    script: AbsolutePath | None = Field(None, description="JSON of replies, for the backend `scripted`.")
     device: str = Field("cuda", description="Of the backend `transformers`.")
     max_tokens: PositiveInt = Field(4096, description="Longest reply.")
     tries: PositiveInt = Field(3, description="How often a question is asked whose reply is no use.")
@@ -69,7 +73,9 @@ class IngestSection(_Section):
 class SegmentSection(_Section):
     """Where hands manipulate something: proposed by a vision-language model, or given."""
 
-    given: Path | None = Field(None, description="Own segments in place of a model: JSON, video name to its segments.")
+    given: AbsolutePath | None = Field(
+        None, description="Own segments in place of a model: JSON, video name to its segments."
+    )
     model: LanguageSection | None = None
     fps: PositiveFloat = Field(1.0, le=10, description="Frames per second that the model sees.")
     side_px: PositiveInt = Field(448, description="Longer side of those frames.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection, wait
@@ -117,11 +118,12 @@ class _Process:
 
 def _serve(connection: Connection) -> None:
     """Perform what is sent, until whoever sends is gone; not a moment longer, as the next run may be under way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the one that runs the pipeline decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             task = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         connection.send(perform(task))
 

@@ -87,7 +87,7 @@ def frame_files(folder: Path) -> list[Path]:
 def _at(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
     if not path.exists():
         raise EgocentricError(f"{path}: expected a video or a folder, found nothing")
-    if path.is_file():
+    if not path.is_dir():
         yield _video(path) if path.name != ANNOTATIONS else _refuse_annotations(path)
         return
     annotations = sorted(path.rglob(ANNOTATIONS))

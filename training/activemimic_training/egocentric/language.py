@@ -191,7 +191,8 @@ class TransformersModel:
         loader = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
         reader = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
         self._reader: Any = reader.from_pretrained(section.model)
-        self._model: Any = loader.from_pretrained(section.model, dtype="auto").to(section.device).eval()
+        model: Any = loader.from_pretrained(section.model, dtype="auto")
+        self._model = model.to(section.device).eval()
 
     def reply(self, question: Question, attempt: int) -> str:
         import torch

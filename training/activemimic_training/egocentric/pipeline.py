@@ -84,6 +84,7 @@ def run(
     """
     stages = [*stages_until(until)]
     _check(config, stages)
+    out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         items = _manifest(inputs, out)

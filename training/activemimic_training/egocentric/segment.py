@@ -77,7 +77,7 @@ def segment(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], ou
     video = CanonicalVideo(item, inputs["ingest"])
     spans = [(first / _NS, last / _NS) for first, last in video.spans_ns()]
     if section.given is not None:
-        proposed, replies = given_segments(section.given, item), []
+        proposed = given_segments(section.given, item)
     else:
         proposed, replies = _proposed(video, section, spans)
         (out / "replies.json").write_text(json.dumps(replies, indent=1))

@@ -81,6 +81,8 @@ def nearest(frames: Iterable[Frame], ticks_ns: Iterable[int]) -> Iterator[tuple[
 
 
 def _scan_video(path: Path) -> Scan:
+    if path.stat().st_size == 0:
+        raise EgocentricError(f"{path}: expected a video, found an empty file")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -114,18 +116,23 @@ def _decode(path: Path, first_ns: int, from_ns: int) -> Iterator[Frame]:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
+            # Damage shall be an error: by default the decoder fills it with what was there before.
+            stream.codec_context.options = {"err_detect": "explode+bitstream+buffer"}
             base = stream.time_base or Fraction(1, _NS)
             ratio = stream.sample_aspect_ratio
             if from_ns > 0:
                 container.seek(int((first_ns + from_ns) / _NS / base), stream=stream)
-            last_ns = -1
+            last_ns, damaged = -1, False
             for packet in container.demux(stream):
                 try:
                     frames = packet.decode()
                 except av.InvalidDataError:
+                    damaged = True
                     continue
                 for frame in frames:
-                    if frame.pts is None or frame.is_corrupt:
+                    # What follows a damaged frame is made from it, up to the next that stands for itself.
+                    damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+                    if frame.pts is None or damaged:
                         continue
                     time_ns = _ns(frame.pts, base) - first_ns
                     if time_ns > last_ns:  # files that repeat a stamp show its first frame
@@ -137,7 +144,7 @@ def _decode(path: Path, first_ns: int, from_ns: int) -> Iterator[Frame]:
 
 def _shown(frame: av.VideoFrame, pixel_ratio: Fraction | None) -> np.ndarray:
     """The frame with square pixels, turned upright."""
-    image = frame.to_ndarray(format="rgb24")
+    image: np.ndarray = frame.to_ndarray(format="rgb24")
     if pixel_ratio and pixel_ratio != 1:
         size = (round(frame.width * pixel_ratio), frame.height)
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
