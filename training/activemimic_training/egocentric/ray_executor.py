@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from activemimic_training.egocentric.config import EgocentricConfigError, Resources, RunningSection
+from activemimic_training.egocentric.errors import EgocentricError
 from activemimic_training.egocentric.executors import SHARED, died, group
 from activemimic_training.egocentric.stages import Outcome, Task, perform
 
 
 class RayExecutor:
-    """Raises EgocentricConfigError if Ray is missing, or has less than the stages need: it would wait for ever."""
+    """Performs up to `workers` tasks of stages without a GPU at once.
+
+    Raises EgocentricConfigError if Ray is missing, or has less than the stages need: it would wait for ever;
+    EgocentricError if it does not start.
+    """
 
     def __init__(self, workers: int, running: RunningSection, stages: Sequence[str]) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -32,12 +37,8 @@ class RayExecutor:
         actors = {stage: it for stage, it in self._resources.items() if it.gpus > 0}
         task_cpus = max((it.cpus for it in shared), default=0.0)
         actor_cpus = sum(it.cpus * it.processes for it in actors.values())
-        if running.ray_address:
-            ray.init(running.ray_address, log_to_driver=False, logging_level="error")
-        else:
-            # CPUs are tickets to Ray: enough for all, or its tasks wait for ever behind the actors.
-            tickets = math.ceil(actor_cpus + workers * max(task_cpus, 1.0)) + 1
-            ray.init(num_cpus=tickets, include_dashboard=False, log_to_driver=False, logging_level="error")
+        # CPUs are tickets to Ray: enough for all, or its tasks wait for ever behind the actors.
+        _start(ray, running.ray_address, math.ceil(actor_cpus + workers * max(task_cpus, 1.0)) + 1)
         try:
             _check(ray.cluster_resources(), actor_cpus + task_cpus, actors)
             self._actors = {stage: _actors(ray, it) for stage, it in actors.items()}
@@ -56,7 +57,6 @@ class RayExecutor:
         self._room[name] -= 1
         if name == SHARED:
             actor = None
-            # A task and all that it needs are named: nothing of this process is shipped.
             reference = self._remote.options(num_cpus=self._resources[task.stage].cpus).remote(task)
         else:
             actor = self._actors[name].pop()
@@ -80,6 +80,16 @@ class RayExecutor:
 
     def close(self) -> None:
         self._ray.shutdown()
+
+
+def _start(ray: Any, address: str | None, cpus: int) -> None:
+    """Join the cluster at `address`, or start Ray here. Raises EgocentricError."""
+    here: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="error", **here)
+    except Exception as error:  # Ray raises plain ones
+        what = f"the cluster at {address} cannot be joined" if address else "it cannot be started here"
+        raise EgocentricError(f"Ray: {what}: {' '.join(str(error).split())}") from None
 
 
 class _Performer:
