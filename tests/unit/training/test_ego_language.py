@@ -231,6 +231,31 @@ def test_a_question_that_the_server_refuses_is_the_videos_fault_and_a_server_tha
         ask(away, QUESTION, json_of)
 
 
+def test_a_model_of_hugging_face_answers_in_this_process(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    words = ["[UNK]", "[END]", *(f"w{index}" for index in range(30))]
+    model = tokenizers.models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]")
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="[END]")
+    fast.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    fast.save_pretrained(tmp_path)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": len(words)}
+    transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**sizes, **heads)).save_pretrained(tmp_path)
+
+    section = LanguageSection(backend="transformers", model=str(tmp_path), device="cpu", max_tokens=12)
+    found = language.language_model(section)
+    question = Question("filter/kitchen/0", "w1 w2 w3", {})
+    first = found.reply(question, 0)
+    assert set(first.split()) <= set(words)
+    assert found.reply(question, 0) == first
+    assert len({found.reply(question, attempt) for attempt in range(4)}) > 1
+    with pytest.raises(EgocentricConfigError, match="expected a model that sees images, found one of text"):
+        found.reply(QUESTION, 0)
+
+
 def test_a_model_is_refused_by_its_licence() -> None:
     vggt = Use("camera", "facebook/VGGT-1B", model_licence("facebook/VGGT-1B"))
     qwen = Use("segment", "Qwen/Qwen3-VL-8B-Instruct", model_licence("Qwen/Qwen3-VL-8B-Instruct"))

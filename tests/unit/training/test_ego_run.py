@@ -20,6 +20,7 @@ from typing import Any
 
 import ego_videos as videos
 import pytest
+from activemimic_bringup.cli.main import app
 from activemimic_training.egocentric.config import EgocentricConfig, EgocentricConfigError, load_config
 from activemimic_training.egocentric.errors import EgocentricError
 from activemimic_training.egocentric.executors import LocalExecutor
@@ -28,6 +29,7 @@ from activemimic_training.egocentric.pipeline import RunStatus
 from activemimic_training.egocentric.pipeline import run as run_pipeline
 from activemimic_training.egocentric.stages import Task
 from activemimic_training.egocentric.status import run_status
+from typer.testing import CliRunner
 
 run = partial(run_pipeline, workers=1)
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -252,6 +254,23 @@ def test_a_configuration_is_read_strictly(tmp_path: Path) -> None:
     for override, text in (("segment.min=1", "segment.min: expected no such field"), ("segment", "expected section.f")):
         with pytest.raises(EgocentricConfigError, match=text):
             load_config(None, [override])
+
+
+def test_the_commands_name_what_failed_and_count_the_rest(corpus: Path, tmp_path: Path) -> None:
+    words = ["run", str(corpus), "--out", str(tmp_path / "out"), "--segments", str(tmp_path / "segments.json")]
+    runner = CliRunner(env={"COLUMNS": "160"})
+    result = runner.invoke(app, ["ego", *words, "--set", "filter.enabled=false", "--workers", "1"])
+    assert result.exit_code == 1
+    lines = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1] for line in lines] == ["cut_short", "empty", "unnamed"]
+    assert "6 items, 0.2 min of video; 3 in quarantine" in result.output
+    assert "3 episodes" in result.output
+    result = runner.invoke(app, ["ego", "status", str(tmp_path / "out")])
+    assert result.exit_code == 0
+    row = next(line for line in result.output.splitlines() if "segment │" in line)
+    assert [cell.strip() for cell in row.split("│")[2:5]] == ["3", "1", "0"]
+    assert "no run is at work" in result.output
+    assert runner.invoke(app, ["ego", "status", str(tmp_path)]).exit_code == 1
 
 
 @with_ray

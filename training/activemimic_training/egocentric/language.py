@@ -185,6 +185,7 @@ class TransformersModel:
             raise EgocentricConfigError(
                 "backend transformers: it is not installed: pip install 'activemimic_training[language]'"
             ) from None
+        transformers.utils.logging.disable_progress_bar()
         self._section = section
         config = transformers.AutoConfig.from_pretrained(section.model)
         self._sees = hasattr(config, "vision_config")
