@@ -108,13 +108,13 @@ class _Bars:
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> _Bars:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def progress(self, stage: StageProgress) -> None:
+        self._bar.start()
         if stage.stage not in self._tasks:
             self._tasks[stage.stage] = self._bar.add_task(stage.stage, total=None, failed="")
         text = f"{stage.failed} failed" if stage.failed else ""
