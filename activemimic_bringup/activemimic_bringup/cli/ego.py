@@ -111,7 +111,8 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._tasks:
+            self._bar.stop()
 
     def progress(self, stage: StageProgress) -> None:
         self._bar.start()
