@@ -1,4 +1,4 @@
-"""Writes docs/reference/{topics,parameters,tasks,cli,training}.md from the code; with --check it only looks.
+"""Writes docs/reference/{topics,parameters,tasks,cli,training,egocentric}.md from the code; with --check it only looks.
 
 What it reads is data (contracts, `nodes/topics.py`, `nodes/parameters.py`, `graph.py`) and the command line's own
 declarations, so that neither ROS nor a GPU is needed.
@@ -21,6 +21,7 @@ from activemimic_description.contract import Contract, load_contract
 from activemimic_sim.tasks import TASKS
 from activemimic_sim.tasks.task import LASTS_S
 from activemimic_sim.variations import VARIATIONS
+from activemimic_training.egocentric.config import EgocentricConfig
 from activemimic_training.trainer.config import TrainConfig
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -58,6 +59,7 @@ def pages() -> dict[str, str]:
         "tasks.md": tasks_page(),
         "cli.md": cli_page(),
         "training.md": training_page(),
+        "egocentric.md": egocentric_page(),
     }
 
 
@@ -198,22 +200,32 @@ def cli_page() -> str:
 
 
 def training_page() -> str:
-    lines = [
-        "# Training configuration",
-        WRITTEN,
+    about = (
         "Fields of the YAML file that `activemimic train` reads; on the command line `field=value` and "
-        "`section.field=value`. [Train a policy](../how-to/train.md) tells when to use them.",
-        "",
-    ]
-    for name, section in _sections(TrainConfig, ""):
-        title = f"`{name}`" if name else "The run"
-        lines += [f"## {title}", "", " ".join((section.__doc__ or "").split()), ""]
+        "`section.field=value`. [Train a policy](../how-to/train.md) tells when to use them."
+    )
+    return _configuration_page("Training configuration", about, TrainConfig)
+
+
+def egocentric_page() -> str:
+    about = (
+        "Fields of the YAML file that `activemimic ego run --config` reads; on the command line "
+        "`--set section.field=value`. [Egocentric video](../how-to/egocentric-video.md) tells when to use them."
+    )
+    return _configuration_page("Egocentric configuration", about, EgocentricConfig)
+
+
+def _configuration_page(title: str, about: str, config: type[BaseModel]) -> str:
+    lines = [f"# {title}", WRITTEN, about, ""]
+    for name, section in _sections(config, ""):
+        heading = f"`{name}`" if name else "The run"
+        lines += [f"## {heading}", "", " ".join((section.__doc__ or "").split()), ""]
         rows = [
             (f"`{field}`", _field_type(about.annotation), _field_default(about), about.description or "")
             for field, about in section.model_fields.items()
             if _section_of(about.annotation) is None
         ]
-        lines += [*_table(("field", "type", "default", "meaning"), rows), ""]
+        lines += [*_table(("field", "type", "default", "meaning"), rows), ""] if rows else []
     return "\n".join(lines)
 
 

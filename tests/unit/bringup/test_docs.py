@@ -16,7 +16,7 @@ generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)
 
 
-@pytest.mark.parametrize("name", ["topics.md", "parameters.md", "cli.md", "training.md"])
+@pytest.mark.parametrize("name", ["topics.md", "parameters.md", "cli.md", "training.md", "egocentric.md"])
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     found = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert found == generate.pages()[name], "run python docs/generate.py"
@@ -24,7 +24,7 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
 
 def test_every_command_and_node_is_described() -> None:
     pages = generate.pages()
-    for command in ("up", "record", "demo", "train", "eval", "dataset build", "policy inspect", "sim demos"):
+    for command in ("up", "record", "demo", "train", "eval", "dataset build", "ego run", "policy inspect", "sim demos"):
         assert f"\n## {command}\n" in pages["cli.md"]
     for node in ("sim", "controller", "policy", "recorder", "evaluator"):
         assert f"\n### /{node}\n" in pages["parameters.md"]

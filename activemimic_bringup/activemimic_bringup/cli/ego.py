@@ -1,0 +1,124 @@
+"""Commands about egocentric video: `ego run` and `ego status`. They need no ROS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
+
+if TYPE_CHECKING:
+    from activemimic_training.egocentric.pipeline import RunStatus, StageProgress
+
+app = typer.Typer(no_args_is_help=True, help="Turn videos of people's own view into training data.")
+
+
+@app.command()
+def run(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Videos, folders of frames, Ego4D folders, or folders that hold them.")
+    ],
+    out: Annotated[Path, typer.Option(help="The run's folder; one that holds a killed run is gone on with.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value on top of it; repeatable.")
+    ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="Own segments in place of a model's: JSON, video name to its segments.")
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local: processes of this machine; ray: this machine or a cluster.")] = (
+        "local"
+    ),
+    workers: Annotated[int, typer.Option(min=1, help="Processes for the stages that take no GPU.")] = 2,
+    until: Annotated[str | None, typer.Option(help="The last stage to run; default: all.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Also items that failed before as they are now.")] = False,
+) -> None:
+    """Bring videos through the stages. Exits with 1 if an item failed; the others are done all the same."""
+    from activemimic_training.egocentric.config import load_config
+    from activemimic_training.egocentric.pipeline import run as run_pipeline
+    from rich.console import Console
+
+    if executor not in ("local", "ray"):
+        raise UsageProblem(f"--executor {executor!r}: expected local or ray")
+    overrides = [*(settings or []), *([f"segment.given={json.dumps(str(segments))}"] if segments else [])]
+    with _Bars() as bars:
+        result = run_pipeline(
+            inputs,
+            out,
+            load_config(config, overrides),
+            executor,  # type: ignore[arg-type]
+            workers,
+            until,
+            retry,
+            bars.progress,
+        )
+    _show(result, Console(soft_wrap=True, highlight=False))
+    if result.quarantined:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def status(out: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
+    """What a run has done so far, what failed and why; also while it is at work."""
+    from activemimic_training.egocentric.status import run_status
+    from rich.console import Console
+    from rich.table import Table
+
+    found = run_status(out)
+    console = Console(soft_wrap=True, highlight=False)
+    table = Table("stage", "done", "quarantined", "left", "mean s per item")
+    failed = 0
+    for stage in found.stages:
+        failed += stage.quarantined
+        left = found.items - stage.done - failed
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.2f}"
+        table.add_row(stage.name, str(stage.done), str(stage.quarantined), str(left), seconds)
+    console.print(table)
+    console.print("a run is at work" if found.working else "no run is at work")
+    _show(found, console)
+
+
+def _show(found: RunStatus, console: Any) -> None:
+    for left_out in found.left_out:
+        console.print(f"left out: {left_out.source}: {left_out.reason}", style="yellow", markup=False)
+    if found.assumed:
+        text = f"{found.assumed} of {found.items} items have no calibration: their field of view is assumed"
+        console.print(text, style="yellow")
+    for item in found.quarantined:
+        print_error(f"{item.item}: {item.stage}: {item.error}")
+    counts = f"{found.items} items, {found.video_s / 60:.1f} min of video; {len(found.quarantined)} in quarantine"
+    segments = f"{found.proposed} segments, {found.rejected} of them rejected"
+    episodes = f"{found.episodes} episodes, {found.episode_s / 60:.1f} min; {found.dropped} pieces too short"
+    console.print(f"{counts}\n{segments}\n{episodes}", markup=False)
+
+
+class _Bars:
+    """A bar for each stage, with the time it is expected to take."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        failed = TextColumn("{task.fields[failed]}", style="red")
+        self._bar = Progress(*columns, failed, console=Console(highlight=False))
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tasks:
+            self._bar.stop()
+
+    def progress(self, stage: StageProgress) -> None:
+        self._bar.start()
+        if stage.stage not in self._tasks:
+            self._tasks[stage.stage] = self._bar.add_task(stage.stage, total=None, failed="")
+        text = f"{stage.failed} failed" if stage.failed else ""
+        self._bar.update(
+            self._tasks[stage.stage], completed=stage.done + stage.failed, total=stage.expected, failed=text
+        )
