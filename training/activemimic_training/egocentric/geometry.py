@@ -1,4 +1,4 @@
-"""Rigid motions, rot6d and the paper's chunk-relative action (Eq. 1-5) on numpy arrays; `geometry_torch.py` is its twin.
+"""Rigid motions, rot6d and the paper's chunk-relative action (Eq. 1-5) in numpy; `geometry_torch.py` is its twin.
 
 `T_a_b` (..., 4, 4) takes coordinates in frame b to frame a; two compose by `T_a_b @ T_b_c`. A pose that is not known
 is NaN, and so is all that is made of it. Axes: H steps of a chunk; the three bodies are camera, left, right wrist.
@@ -14,8 +14,8 @@ Floats = npt.NDArray[np.floating]
 POSE_DIM = 9  # position (m), then rot6d
 BODIES = 3
 RIGID_TOLERANCE = 1e-6  # of R^T R from the identity
-_SMALL = 0.1  # rad: below it the series are the more exact
-_DEGENERATE = 1e-8  # the sine between two columns below which they span no plane
+SMALL_ANGLE = 0.1  # rad: below it the series are the more exact
+DEGENERATE = 1e-8  # the sine between two columns below which they span no plane
 
 
 def transform(rotation: Floats, translation: Floats) -> Floats:
@@ -102,7 +102,7 @@ def rotation(r6: Floats) -> Floats:
         first, second = (c / np.linalg.norm(c, axis=-1, keepdims=True) for c in (r6[..., :3], r6[..., 3:]))
         across = second - (first * second).sum(axis=-1, keepdims=True) * first
         sine = np.linalg.norm(across, axis=-1, keepdims=True)
-        across = np.where(sine > _DEGENERATE, across / sine, np.nan)
+        across = np.where(sine > DEGENERATE, across / sine, np.nan)
     # One more round: after the first, columns that were nearly collinear are not yet at right angles.
     across = across - (first * across).sum(axis=-1, keepdims=True) * first
     across = across / np.linalg.norm(across, axis=-1, keepdims=True)
@@ -127,7 +127,7 @@ def action_of_poses(T_start_bodies: Floats) -> Floats:
 
 
 def poses_of_action(action: Floats) -> Floats:
-    """Chunk-relative poses (..., 3, 4, 4) of unified actions (..., 27). Rotations that `rotation` cannot make are NaN."""
+    """Chunk-relative poses (..., 3, 4, 4) of unified actions (..., 27); NaN where `rotation` finds none."""
     parts = action.reshape(*action.shape[:-1], BODIES, POSE_DIM)
     return transform(rotation(parts[..., 3:]), parts[..., :3])
 
@@ -147,13 +147,13 @@ def _quaternion(R: Floats) -> Floats:
 
 def _third(angle: Floats) -> Floats:
     """(a - sin a) / a^3."""
-    safe = np.where(angle < _SMALL, 1.0, angle)
+    safe = np.where(angle < SMALL_ANGLE, 1.0, angle)
     series = (1 - angle**2 / 20 * (1 - angle**2 / 42 * (1 - angle**2 / 72))) / 6
-    return np.where(angle < _SMALL, series, (safe - np.sin(safe)) / safe**3)
+    return np.where(angle < SMALL_ANGLE, series, (safe - np.sin(safe)) / safe**3)
 
 
 def _inverse_second(angle: Floats) -> Floats:
     """(1 - (a / 2) cot(a / 2)) / a^2."""
-    half = np.where(angle < _SMALL, 1.0, angle) / 2
+    half = np.where(angle < SMALL_ANGLE, 1.0, angle) / 2
     series = (1 + angle**2 / 60 * (1 + angle**2 / 42 * (1 + angle**2 / 40))) / 12
-    return np.where(angle < _SMALL, series, (1 - half / np.tan(half)) / (4 * half**2))
+    return np.where(angle < SMALL_ANGLE, series, (1 - half / np.tan(half)) / (4 * half**2))
