@@ -83,7 +83,7 @@ def test_the_scale_of_an_episode_tells_its_spread_and_is_never_made_up():
     assert 0 < found.spread < 0.1
     assert episode_scale(np.array([1.0, 3.0] * 5), np.full(10, 500), "flicker").spread > 0.4
     frames[3] = np.nan
-    with pytest.raises(EgocentricError, match="kitchen_3: metric scale: .* found them in 8 of 10"):
+    with pytest.raises(EgocentricError, match=r"kitchen_3: metric scale: .* found them in 8 of 10"):
         episode_scale(frames, np.full(10, 500), "kitchen_3")
 
 
