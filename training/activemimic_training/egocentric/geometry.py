@@ -34,7 +34,7 @@ def inverse(T: Floats) -> Floats:
 
 def is_rigid(T: Floats) -> npt.NDArray[np.bool_]:
     """Which of (..., 4, 4) are rotations with translations, to RIGID_TOLERANCE; False for those with NaN."""
-    finite = np.isfinite(T).all(axis=(-1, -2))
+    finite = np.asarray(np.isfinite(T).all(axis=(-1, -2)))
     T = np.where(finite[..., None, None], T, 0.0)
     R = T[..., :3, :3]
     error = np.abs(np.swapaxes(R, -1, -2) @ R - np.eye(3)).max(axis=(-1, -2))

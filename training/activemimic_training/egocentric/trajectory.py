@@ -81,12 +81,21 @@ class EgoTrajectory:
             confidence: (T, 3); default: 1 wherever there is a pose. It is 0 wherever there is none.
             observed: (T, 3); default: all that there are.
         """
-        valid = np.isfinite(bodies).all(axis=(-1, -2))
+        valid = np.asarray(np.isfinite(bodies).all(axis=(-1, -2)))
         seen = valid if observed is None else observed & valid
         trust = np.where(valid, 1.0 if confidence is None else confidence, 0.0)
         poses = np.where(valid[..., None, None], bodies, np.nan).astype(np.float64)
-        split = ((array[:, 0], array[:, 1:]) for array in (poses, trust, seen, valid))
-        return cls(time_ns.astype(np.int64), *(array for pair in split for array in pair))
+        return cls(
+            time_ns=time_ns.astype(np.int64),
+            T_world_camera=poses[:, 0],
+            T_world_wrist=poses[:, 1:],
+            camera_confidence=trust[:, 0],
+            wrist_confidence=trust[:, 1:],
+            camera_observed=seen[:, 0],
+            wrist_observed=seen[:, 1:],
+            camera_valid=valid[:, 0],
+            wrist_valid=valid[:, 1:],
+        )
 
     def save(self, path: Path) -> None:
         """Write an .npz; beside it first, so that `path` is whole or not there. Raises EgocentricError if not valid."""
