@@ -32,10 +32,14 @@ def inverse(T: Floats) -> Floats:
     return transform(transposed, -(transposed @ T[..., :3, 3:])[..., 0])
 
 
+def is_known(T: Floats) -> npt.NDArray[np.bool_]:
+    """Which of (..., 4, 4) are poses at all, not NaN."""
+    return np.asarray(np.isfinite(T).all(axis=(-1, -2)))
+
+
 def is_rigid(T: Floats) -> npt.NDArray[np.bool_]:
     """Which of (..., 4, 4) are rotations with translations, to RIGID_TOLERANCE; False for those with NaN."""
-    finite = np.asarray(np.isfinite(T).all(axis=(-1, -2)))
-    T = np.where(finite[..., None, None], T, 0.0)
+    T = np.where(is_known(T)[..., None, None], T, 0.0)
     R = T[..., :3, :3]
     error = np.abs(np.swapaxes(R, -1, -2) @ R - np.eye(3)).max(axis=(-1, -2))
     bottom = np.abs(T[..., 3, :] - np.array([0, 0, 0, 1])).max(axis=-1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, is_rigid
+from activemimic_training.egocentric.geometry import Floats, is_known, is_rigid
 
 FPS = 10
 STEP_NS = 1_000_000_000 // FPS
@@ -81,7 +81,7 @@ class EgoTrajectory:
             confidence: (T, 3); default: 1 wherever there is a pose. It is 0 wherever there is none.
             observed: (T, 3); default: all that there are.
         """
-        valid = np.asarray(np.isfinite(bodies).all(axis=(-1, -2)))
+        valid = is_known(bodies)
         seen = valid if observed is None else observed & valid
         trust = np.where(valid, 1.0 if confidence is None else confidence, 0.0)
         poses = np.where(valid[..., None, None], bodies, np.nan).astype(np.float64)
@@ -140,7 +140,7 @@ class EgoTrajectory:
             poses, confidence = getattr(self, f"T_world_{body}"), getattr(self, f"{body}_confidence")
             valid, observed = getattr(self, f"{body}_valid"), getattr(self, f"{body}_observed")
             _refuse(name, f"T_world_{body}", "rigid transforms (m) where valid", valid & ~is_rigid(poses))
-            absent = np.isnan(poses).all(axis=(-1, -2))
+            absent = np.asarray(np.isnan(poses).all(axis=(-1, -2)))
             _refuse(name, f"T_world_{body}", "NaN where not valid", ~valid & ~absent)
             _refuse(name, f"{body}_observed", "False where not valid", observed & ~valid)
             _refuse(name, f"{body}_confidence", "numbers from 0 to 1", ~((confidence >= 0) & (confidence <= 1)))
