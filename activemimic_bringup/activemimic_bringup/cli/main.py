@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli import bag, data, learning, policy, robot, simulation, watch
+from activemimic_bringup.cli import bag, data, ego, learning, policy, robot, simulation, watch
 from activemimic_bringup.cli.errors import ErrorGroup
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(watch.trace)
 app.command()(simulation.demo)
 app.add_typer(bag.app, name="bag")
 app.add_typer(data.app, name="dataset")
+app.add_typer(ego.app, name="ego")
 app.command()(learning.train)
 app.command("eval")(learning.evaluate)
 app.command()(learning.compare)
