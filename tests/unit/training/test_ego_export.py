@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -145,8 +146,9 @@ def test_episodes_that_cannot_be_read_are_named_and_the_others_kept(tmp_path):
         export_corpus([good, good], tmp_path / "out2", PX)
 
 
-def test_a_dataset_of_a_robot_is_no_corpus(corpus, dataset):
+def test_a_dataset_of_a_robot_is_no_corpus(corpus):
+    robots = SimpleNamespace(root="robots", features={"action": {}})
     with pytest.raises(DatasetError, match=r"columns missing: trajectory.pose.*expected an egocentric corpus"):
-        load_ego_rows(Dataset(dataset))
+        load_ego_rows(robots)
     (path,) = (corpus[0].root / "data").rglob("*.parquet")
     assert str(pq.read_schema(path).field(POSE).type) == "fixed_size_list<element: double>[36]"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.read import Dataset
 from activemimic_training.egocentric.geometry import Floats, is_rigid
-from activemimic_training.egocentric.targets import Rows, TargetStatistics, all_targets, chunk_targets, statistics
+from activemimic_training.egocentric.targets import Rows, TargetStatistics, chunk_targets, statistics
 from activemimic_training.egocentric.trajectory import FPS, Flags
 
 # The upper three rows of each body's pose, row after row, zero where it is not valid: (N, 36) float64.
@@ -36,7 +35,7 @@ class EgoRows:
     valid: Flags
     last: Rows
 
-    @cached_property
+    @property
     def starts(self) -> Rows:
         """The rows at which a chunk can start: with a camera, and a row after them."""
         return np.flatnonzero(self.valid[:, 0] & (np.arange(len(self.last)) < self.last))
@@ -45,9 +44,16 @@ class EgoRows:
         """The targets (B, H, 27) of the chunks that start at the rows `starts` (B,), and which numbers count."""
         return chunk_targets(self.bodies, self.valid, self.last, starts, horizon)
 
-    def statistics(self, horizon: int) -> TargetStatistics:
-        """Over the chunks of all rows."""
-        return statistics(all_targets(self.bodies, self.valid, self.last, horizon))
+    def statistics(self, horizon: int, starts: Rows | None = None, at_once: int = 1024) -> TargetStatistics:
+        """Over the chunks that start at `starts` (B,); None: at every row that can."""
+        rows = self.starts if starts is None else starts
+        parts = (rows[first : first + at_once] for first in range(0, len(rows), at_once))
+        return statistics(self.targets(part, horizon) for part in parts)
+
+
+def is_egocentric(dataset: Dataset) -> bool:
+    """Whether its chunks are to be made of absolute poses."""
+    return POSE in dataset.features
 
 
 def load_ego_rows(dataset: Dataset) -> EgoRows:

@@ -6,7 +6,7 @@ it saw. Axes: N rows, B chunks, H steps, 27 numbers: camera, left wrist, right w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,12 +91,3 @@ def statistics(parts: Iterable[tuple[Floats, Flags]]) -> TargetStatistics:
     known = count > 0
     mean, lowest, highest = (np.where(known, values, ABSENT) for values in (mean, low, high))
     return TargetStatistics(count, mean, std, lowest, highest)
-
-
-def all_targets(
-    bodies: Floats, valid: Flags, last: Rows, horizon: int, chunks: int = 1024
-) -> Iterator[tuple[Floats, Flags]]:
-    """The targets and masks of every row that has a camera, `chunks` at a time."""
-    starts = np.flatnonzero(valid[:, 0] & (np.arange(len(last)) < last))
-    for first in range(0, len(starts), chunks):
-        yield chunk_targets(bodies, valid, last, starts[first : first + chunks], horizon)
