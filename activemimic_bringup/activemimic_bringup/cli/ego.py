@@ -1,4 +1,4 @@
-"""Commands about egocentric video: `ego run` and `ego status`. They need no ROS."""
+"""Commands about egocentric video. They need no ROS."""
 
 from __future__ import annotations
 
@@ -79,6 +79,29 @@ def status(out: Annotated[Path, typer.Argument(help="The run's folder.")]) -> No
     console.print(table)
     console.print("a run is at work" if found.working else "no run is at work")
     _show(found, console)
+
+
+@app.command()
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(help="A trajectory (.npz), or a folder of them.")],
+    truth: Annotated[Path, typer.Argument(help="The same of the truth; episodes are matched by name, frames by time.")],
+    json_out: Annotated[Path | None, typer.Option("--json", help="Where all figures go, as JSON.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of tolerances and tiers.")] = None,
+) -> None:
+    """Hold estimated camera and wrists against true ones: recovery rates, errors, coverage, jitter."""
+    from activemimic_training.egocentric.evaluate import evaluate as run
+    from activemimic_training.egocentric.evaluate import load_evaluate_config
+    from rich.console import Console
+
+    from activemimic_bringup.cli.ego_figures import show_figures
+
+    figures = run(predicted, truth, load_evaluate_config(config))
+    if json_out:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        json_out.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    show_figures(figures, Console(soft_wrap=True, highlight=False))
+    if json_out:
+        typer.echo(f"figures: {json_out}")
 
 
 def _show(found: RunStatus, console: Any) -> None:

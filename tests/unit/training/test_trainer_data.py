@@ -57,8 +57,8 @@ def test_a_chunk_is_the_actions_from_its_row_on_and_repeats_the_episodes_last():
 def test_steps_from_a_row_of_weight_zero_on_do_not_count_and_no_chunk_starts_there():
     data = load(ToyDataset(loss_weight=[1, 1, 1, 0, 1, 1, 1, 1, 1, 0]))
     _, counts = data.chunks(np.arange(10), horizon=4)
-    assert counts.sum(axis=1).tolist() == [3, 2, 1, 0, 4, 4, 3, 2, 1, 0]
-    assert counts[0].tolist() == [True, True, True, False]
+    assert counts.sum(axis=(1, 2)).tolist() == [3, 2, 1, 0, 4, 4, 3, 2, 1, 0]
+    assert counts[0, :, 0].tolist() == [True, True, True, False]
     assert data.starts.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
@@ -68,7 +68,7 @@ def test_statistics_are_of_the_compressed_relative_actions_that_count():
     relative = []
     for row in range(10):
         sample, counts = data.chunks(np.array([row]), 4)
-        relative += [a - sample.state[0] * [1, 1, 0] for a in sample.actions[0][counts[0]]]
+        relative += [a - sample.state[0] * [1, 1, 0] for a in sample.actions[0][counts[0, :, 0]]]
     relative = np.array(relative)
     knee = spec().relative_knee
     relative[:, :2] = knee * np.arcsinh(relative[:, :2] / knee)

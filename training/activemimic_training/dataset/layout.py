@@ -126,7 +126,7 @@ def features(interface: dict[str, Any], episode: StagedEpisode, fps: int) -> dic
         "task_index": _feature("int64"),
     }
     for name, values in episode.extra.items():
-        described[name] = {"dtype": "float32", "shape": [values.shape[1]], "names": None}
+        described[name] = {"dtype": str(values.dtype), "shape": [values.shape[1]], "names": None}
     for name, camera in interface["cameras"].items():
         described[IMAGE_PREFIX + name] = {
             "dtype": "video",

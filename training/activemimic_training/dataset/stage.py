@@ -22,7 +22,7 @@ from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.stats import image_histogram
 from activemimic_training.dataset.video import VideoWriter
 
-_VERSION = 4  # of the staging files; a change makes older ones be converted anew
+_VERSION = 5  # of the staging files; a change makes older ones be converted anew
 _HISTOGRAM_EVERY = 10  # frames: image statistics need no more
 
 
@@ -36,7 +36,7 @@ class StagedRow:
     action: np.ndarray  # (S,) slot units
     ages_ms: Mapping[str, float]  # source -> age of its message
     loss_weight: float = 1.0
-    extra: Mapping[str, np.ndarray] = field(default_factory=dict)  # further columns, (D,) each
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)  # further columns, (D,) each, of their own dtype
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StagedEpisode:
     stamp_ns: np.ndarray  # (N,) int64
     age_ms: np.ndarray  # (N, K) float32
     loss_weight: np.ndarray  # (N,) float32
-    extra: dict[str, np.ndarray]  # further columns, (N, D) float32
+    extra: dict[str, np.ndarray]  # further columns, (N, D)
     histograms: dict[str, np.ndarray]  # camera -> (3, 256) int64
     histogram_frames: int
 
@@ -197,6 +197,7 @@ class _SegmentWriter:
         self._histograms = {name: np.zeros((3, 256), np.int64) for name in cameras}
         self._histogram_frames = 0
         self._rows: list[dict[str, Any]] = []
+        self._extra: dict[str, list[np.ndarray]] = {}
         self._sources: list[str] = []
 
     def add(self, row: StagedRow) -> None:
@@ -214,9 +215,10 @@ class _SegmentWriter:
                 "action": row.action,
                 "age_ms": list(row.ages_ms.values()),
                 "loss_weight": row.loss_weight,
-                **{f"extra.{name}": values for name, values in row.extra.items()},
             }
         )
+        for name, values in row.extra.items():
+            self._extra.setdefault(f"extra.{name}", []).append(values)
 
     def close(self) -> None:
         for video in self._videos.values():
@@ -224,6 +226,7 @@ class _SegmentWriter:
         columns: dict[str, Any] = {
             name: np.array([row[name] for row in self._rows], np.float32) for name in self._rows[0]
         }
+        columns |= {name: np.array(values) for name, values in self._extra.items()}
         np.savez(self.folder / "columns.npz", stamp_ns=np.array(self.stamps, np.int64), **columns)
         facts = {
             "sources": self._sources,

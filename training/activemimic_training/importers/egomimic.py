@@ -184,7 +184,7 @@ def _rows(file: Hdf5File, shape: _Shape, options: EgomimicOptions) -> Iterator[S
             state[row],
             future[row + 1, 0],
             dict.fromkeys([*shown, "obs"], 0.0),
-            extra={"action_chunk": future[row].ravel()},
+            extra={"action_chunk": future[row].ravel().astype(np.float32)},
         )
 
 

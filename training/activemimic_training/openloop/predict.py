@@ -12,6 +12,7 @@ from activemimic_description.interface import differences
 from activemimic_policy.inference import Policy
 
 from activemimic_training.dataset.read import Dataset
+from activemimic_training.egocentric.load import is_egocentric
 
 
 class OpenLoopError(ValueError):
@@ -53,6 +54,10 @@ class Prediction:
 
 def check_fit(policy: Policy, dataset: Dataset) -> int:
     """How many rows of the dataset a step of the policy lasts. Raises OpenLoopError, naming every difference."""
+    if is_egocentric(dataset):
+        raise OpenLoopError(
+            f"{dataset.root}: expected what a robot commanded; its targets have another frame for every chunk"
+        )
     if found := differences(policy.spec.interface, dataset.interface, "the checkpoint", "the dataset"):
         raise OpenLoopError(f"{dataset.root} does not fit the checkpoint: {'; '.join(found)}")
     if dataset.fps % policy.spec.fps:

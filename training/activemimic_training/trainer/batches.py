@@ -116,7 +116,7 @@ class Batches:
         """A part of the batch of a step, both counted from zero."""
         sources = [(examples, self._drawn(examples, count, step)) for examples, count in self._sources]
         counts = np.concatenate([it.data.counts(rows, self._noise_shape[1]) for it, rows in sources])
-        weight = torch.from_numpy(counts[..., None] * self._slot_weights)
+        weight = torch.from_numpy(counts * self._slot_weights)
         # Drawn for the whole batch, so that it does not matter into how many parts it is cut.
         generator = torch.Generator().manual_seed(seed_of(self._seed, 1, step))
         noise = torch.randn(self._batch_size, *self._noise_shape, generator=generator)

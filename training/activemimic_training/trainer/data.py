@@ -12,13 +12,14 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from activemimic_policy.normalization import Normalization, fit_statistics
+from activemimic_policy.normalization import Normalization, Statistics, fit_statistics
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.transforms import CompressActions, RelativeActions, Sample, apply, fit_square
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from activemimic_training.dataset.read import Dataset, EpisodeRow
+from activemimic_training.egocentric.load import EgoRows, is_egocentric, load_ego_rows
 
 
 class TrainingDataError(ValueError):
@@ -44,6 +45,26 @@ class MemoryFrames:
 
 
 @dataclass(frozen=True)
+class EgoChunks:
+    """The chunks of egocentric video: not put together of the rows' actions, but made for each start."""
+
+    rows: EgoRows
+    columns: Sequence[int]  # the S of the 27 numbers
+
+    def chunks(
+        self, starts: npt.NDArray[np.int64], horizon: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        """Actions and which of them count, (B, T, S) each, of the chunks that start at `starts` (B,)."""
+        targets, counts = self.rows.targets(starts, horizon)
+        return targets[..., self.columns].astype(np.float32), counts[..., self.columns]
+
+    def statistics(self, starts: npt.NDArray[np.int64], horizon: int) -> Statistics:
+        """Of what counts of them."""
+        found = self.rows.statistics(horizon, starts)
+        return Statistics(mean=tuple(found.mean[self.columns].tolist()), std=tuple(found.std[self.columns].tolist()))
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Rows, and the chunks that start at them."""
 
@@ -54,6 +75,7 @@ class TrainingData:
     episode_end: npt.NDArray[np.int64]  # (N,) the last row of the row's episode
     counted_steps: npt.NDArray[np.int64]  # (N,) how many of the chunk's first steps count in the loss
     own: npt.NDArray[np.bool_] | None = None  # (N,) False for rows that are held out; None: all are its own
+    ego: EgoChunks | None = None  # of egocentric video: its chunks, in place of those of `action`
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
@@ -62,21 +84,28 @@ class TrainingData:
 
     def with_slots(self, columns: Sequence[int]) -> TrainingData:
         """The same rows with some of the slots only."""
-        return replace(self, state=self.state[:, columns], action=self.action[:, columns])
+        ego = None if self.ego is None else replace(self.ego, columns=[self.ego.columns[it] for it in columns])
+        return replace(self, state=self.state[:, columns], action=self.action[:, columns], ego=ego)
 
     def chunks(self, rows: npt.NDArray[np.int64], horizon: int) -> tuple[Sample, npt.NDArray[np.bool_]]:
-        """Raw sample (actions (B, T, S) in slot units) of the chunks that start at `rows` (B,), and the mask (B, T)
-        of the steps that count.
+        """Raw sample (actions (B, T, S) in slot units) of the chunks that start at `rows` (B,), and the mask
+        (B, T, S or 1) of the numbers that count.
 
-        Past the end of the episode the last action is repeated, and counts: it teaches to stay.
+        Past the end of the episode the last action of a robot is repeated, and counts: it teaches to stay. Of a video
+        nothing counts there: it was cut, and whoever is seen in it went on.
         """
+        if self.ego is not None:
+            targets, counted = self.ego.chunks(rows, horizon)
+            return Sample(self.frames.take(rows), self.state[rows], targets), counted
         steps = np.arange(horizon)
         due = np.minimum(rows[:, None] + steps, self.episode_end[rows][:, None])
         return Sample(self.frames.take(rows), self.state[rows], self.action[due]), self.counts(rows, horizon)
 
     def counts(self, rows: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.bool_]:
-        """Which steps (B, T) of the chunks that start at `rows` (B,) count."""
-        return np.arange(horizon) < self.counted_steps[rows][:, None]
+        """Which numbers (B, T, S or 1) of the chunks that start at `rows` (B,) count."""
+        if self.ego is not None:
+            return self.ego.chunks(rows, horizon)[1]
+        return (np.arange(horizon) < self.counted_steps[rows][:, None])[..., None]
 
     def split(self, held_out: Sequence[int], episodes: Sequence[EpisodeRow]) -> tuple[TrainingData, TrainingData]:
         """What is left to train on, and the episodes of the indices `held_out`."""
@@ -108,7 +137,10 @@ def load_rows(dataset: Dataset) -> TrainingData:
         raise TrainingDataError("loss_weight is 0 in every row; there is nothing to imitate")
     _check_finite("state", dataset.state, dataset.slots)
     _check_finite("action", dataset.action, dataset.slots)
-    return TrainingData(MemoryFrames({}), dataset.state, dataset.action, dataset.task_index, episode_end, counted_steps)
+    ego = EgoChunks(load_ego_rows(dataset), range(len(dataset.slots))) if is_egocentric(dataset) else None
+    return TrainingData(
+        MemoryFrames({}), dataset.state, dataset.action, dataset.task_index, episode_end, counted_steps, ego=ego
+    )
 
 
 def decode_frames(
@@ -166,7 +198,9 @@ def fit_normalization(data: TrainingData, spec: PolicySpec) -> Normalization:
     return Normalization(
         slots=spec.slots,
         state=fit_statistics([data.state if data.own is None else data.state[data.own]]),
-        action=fit_statistics(_counted_actions(data, spec)),
+        action=fit_statistics(_counted_actions(data, spec))
+        if data.ego is None
+        else data.ego.statistics(data.starts, spec.horizon),
     )
 
 
@@ -177,7 +211,7 @@ def _counted_actions(data: TrainingData, spec: PolicySpec) -> Iterator[npt.NDArr
         sample, counts = rows_only.chunks(rows, spec.horizon)
         actions = apply(steps, sample).actions
         assert actions is not None
-        yield actions[counts]
+        yield actions[counts[..., 0]]
 
 
 def _decode(

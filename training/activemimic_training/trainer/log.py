@@ -91,11 +91,12 @@ class TrainLog:
         self._progress.console.print(f"step {look.step}: {', '.join(told)}{best_step}", highlight=False)
 
     def show_errors(self, step: int, slots: Sequence[str], errors: npt.NDArray[np.float64]) -> None:
-        """errors (T, D), in slot units, to TensorBoard: by slot and by step of the chunk."""
-        for slot, value in zip(slots, np.nanmean(errors, axis=0), strict=True):
-            self._board.add_scalar(f"validation_slots/{slot}", value, step)
-        for k, value in enumerate(np.nanmean(errors, axis=1), start=1):
-            self._board.add_scalar(f"validation_chunk_steps/{k:02d}", value, step)
+        """errors (T, D), in slot units, to TensorBoard: by slot and by step of the chunk, less those of NaN alone."""
+        named = {f"validation_slots/{slot}": column for slot, column in zip(slots, errors.T, strict=True)}
+        named |= {f"validation_chunk_steps/{k:02d}": row for k, row in enumerate(errors, start=1)}
+        for name, values in named.items():
+            if (known := values[np.isfinite(values)]).size:
+                self._board.add_scalar(name, known.mean(), step)
 
 
 def read_metrics(path: Path) -> list[StepMetrics]:

@@ -12,6 +12,7 @@ from activemimic_policy.tokenizer import Tokenizer
 from activemimic_policy.unified_action import wrist_columns
 
 from activemimic_training.dataset.read import Dataset
+from activemimic_training.egocentric.load import is_egocentric
 from activemimic_training.trainer.config import TrainConfig, TrainConfigError
 
 
@@ -41,7 +42,8 @@ def plan_policy(
         spec = PolicySpec(
             cameras=cameras,
             slots=tuple(slots),
-            gripper_slots=config.policy.gripper_slots,
+            # Targets of egocentric video are relative to the chunk's start already.
+            gripper_slots=tuple(slots) if is_egocentric(dataset) else config.policy.gripper_slots,
             fps=dataset.fps,
             horizon=model.horizon,
             execute_steps=config.policy.execute_steps,

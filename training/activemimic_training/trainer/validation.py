@@ -69,21 +69,21 @@ class Validator:
     def action_error(self, network: Network, ranks: Ranks) -> npt.NDArray[np.float64]:
         """Mean absolute difference of sampled and demonstrated actions (T, D), in slot units; every process must ask.
 
-        Steps that no demonstration counts for are NaN.
+        Numbers that no demonstration counts for are NaN.
         """
         total, count = self._sums(network, ranks.rank, ranks.count)
-        summed = ranks.sum(torch.from_numpy(np.concatenate([total, count[:, None]], axis=1))).cpu().numpy()
-        return summed[:, :-1] / np.where(summed[:, -1:] > 0, summed[:, -1:], np.nan)
+        summed = ranks.sum(torch.from_numpy(np.stack([total, count]))).cpu().numpy()
+        return summed[0] / np.where(summed[1] > 0, summed[1], np.nan)
 
     @torch.no_grad()
-    def _sums(self, network: Network, part: int, parts: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Of one of `parts` equal parts of the rows: summed differences (T, D), and how many there are (T,).
+    def _sums(self, network: Network, part: int, parts: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of one of `parts` equal parts of the rows: summed differences, and how many there are, (T, D) each.
 
         Every part runs the network equally often; where rows run out it repeats some without counting them.
         """
         size = max(1, self._batch_size // parts)
         total: npt.NDArray[np.float64] = np.zeros((self._noise_shape[0], len(self._examples.data.state[0])))
-        count = np.zeros(self._noise_shape[0], dtype=np.int64)
+        count = np.zeros_like(total)
         for first in range(0, len(self._rows), size * parts):
             places = first + part * size + np.arange(size)
             real = places < len(self._rows)
@@ -95,8 +95,8 @@ class Validator:
             made = apply(self._to_slots, Sample({}, raw.state, normalised)).actions
             assert made is not None
             assert raw.actions is not None
-            counts = self._examples.data.counts(rows, self._noise_shape[0]) & real[:, None]
-            total += (np.abs(made - raw.actions) * counts[..., None]).sum(axis=0)
+            counts = self._examples.data.counts(rows, self._noise_shape[0]) & real[:, None, None]
+            total += (np.abs(made - raw.actions) * counts).sum(axis=0)
             count += counts.sum(axis=0)
         return total, count
 
