@@ -6,13 +6,17 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 from activemimic_bringup.graph import GRAPHS
 from activemimic_bringup.nodes.parameters import NODES
 from activemimic_bringup.nodes.topics import SERVICES, TOPICS
 from activemimic_bringup.runtime import RunningGraph
+from activemimic_description.codec import decode_slots, encode_slots
 from activemimic_description.contract import load_contract
+from activemimic_description.messages import RosMessages, ros_class
 from activemimic_training.bags import load_episode_info
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
@@ -90,6 +94,38 @@ def test_a_reset_refuses_what_cannot_be_and_goes_from_task_to_task(world: World)
         assert reset(variations="unseen_yogurt_a")[1].endswith("expected a task with a yogurt, found reaching")
         assert reset(task="finding", cell=-1) == (True, "task finding, seed 2")
     assert graph.stop() == {"sim": 0}
+
+
+def test_a_command_that_waited_while_the_scene_was_reset_moves_nothing(world: World) -> None:
+    contract, lines = load_contract("g1_sim"), []
+    (source,), (sink,) = contract.state, contract.commands
+    elbow = contract.slots.index("left_arm_4")
+    states: list[np.ndarray] = []
+
+    def on_state(message) -> None:
+        indices, values = decode_slots(source, message)
+        states.append(values[np.argsort(indices)])
+
+    listener = world.node.create_subscription(ros_class(source.type), source.topic, on_state, 10)
+    commands = world.node.create_publisher(ros_class(sink.type), sink.topic, 10)
+    environment = {"ROS_DOMAIN_ID": str(world.domain)}
+    with RunningGraph(GRAPHS["sim"].specs({})[:1], lambda _, line: lines.append(line), environment):
+        wait_until(lambda: any("[sim]: ready" in line for line in lines), f"the simulator; so far: {lines}", 40.0)
+        wait_until(lambda: commands.get_subscription_count() > 0 and bool(states), "the simulator to listen")
+        before_ns = world.now_ns()
+        assert world.call(Trigger, "/sim/reset").success
+        states.clear()
+        wait_until(lambda: bool(states), "a joint state after the reset")
+        start = states[-1].copy()
+        away = start.copy()
+        away[elbow] += 0.4
+        for stamp_ns, moves in ((before_ns, False), (world.now_ns(), True)):
+            commands.publish(encode_slots(sink, away, stamp_ns, RosMessages()))
+            time.sleep(1.0)
+            assert (abs(states[-1][elbow] - start[elbow]) > 0.2) == moves
+    world.node.destroy_subscription(listener)
+    world.node.destroy_publisher(commands)
+    wait_until(lambda: world.node.count_publishers(sink.topic) == 0, "the simulator to be alone again")
 
 
 def test_an_evaluator_alone_names_the_service_it_misses(world: World, tmp_path: Path) -> None:

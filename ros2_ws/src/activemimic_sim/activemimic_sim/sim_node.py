@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 import rclpy
-from activemimic_description.codec import CodecError, decode_slots, encode_image, encode_slots
+from activemimic_description.codec import CodecError, decode_slots, encode_image, encode_slots, stamp_ns
 from activemimic_description.contract import ContractError, JointSink, Qos, load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
@@ -99,6 +99,7 @@ class SimNode(Node):
         cell = self.get_parameter("cell").value
         self._simulation.reset(self.get_parameter("seed").value, None if cell < 0 else cell)
         self._started_s = time.monotonic()
+        self._reset_ns = int(self.get_clock().now().nanoseconds)
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Each parameter for itself: they come one by one, and whether they fit each other is the reset's question."""
@@ -116,6 +117,8 @@ class SimNode(Node):
 
     def _subscribe(self, sink: JointSink) -> None:
         def on_command(message: Any) -> None:
+            if hasattr(message, "header") and 0 < stamp_ns(message) < self._reset_ns:  # unstamped ones pass
+                return  # it waited in the queue while the scene was reset, and is for where the robot was before
             try:
                 indices, values = decode_slots(sink, message)
             except CodecError as error:
@@ -140,6 +143,7 @@ class SimNode(Node):
             response.message = str(error)
             return response
         self._pace.clear()
+        self._publish_state(self._reset_ns)  # before anybody is told of the reset and arms the robot
         self._publish_status()
         response.success = True
         response.message = f"task {task}, seed {self._simulation.seed}"
@@ -158,17 +162,16 @@ class SimNode(Node):
             self._started_s += behind_s - _MAX_CATCH_UP_S
         self._simulation.advance_to(now_s - self._started_s)
         self._pace.append((now_s, self._simulation.time_s))
-        stamp_ns = int(self.get_clock().now().nanoseconds)
-        for source, publisher in self._state_publishers:
-            publisher.publish(encode_slots(source, self._simulation.measured(), stamp_ns, self._messages))
+        now_ns = int(self.get_clock().now().nanoseconds)
+        self._publish_state(now_ns)
         if self._expert is not None and self._ticks % self._expert_ticks == 0:
-            self._teleop.publish(self._expert_chunk(self._expert, stamp_ns))
+            self._teleop.publish(self._expert_chunk(self._expert, now_ns))
         for name, image in self._cameras.render(self._simulation.data).items():
             camera = self._contract.cameras[name]
-            self._camera_publishers[name].publish(encode_image(camera, image, stamp_ns, self._messages))
+            self._camera_publishers[name].publish(encode_image(camera, image, now_ns, self._messages))
         self._publish_status()
         if self._ticks % round(self._contract.rate_hz) == 0:
-            self._report(stamp_ns)
+            self._report(now_ns)
         self._ticks += 1
 
     def _expert_chunk(self, expert: Expert, stamp_ns: int) -> JointTrajectory:
@@ -180,6 +183,10 @@ class SimNode(Node):
             due = rclpy.duration.Duration(seconds=seconds).to_msg()
             chunk.points.append(JointTrajectoryPoint(positions=target, time_from_start=due))
         return chunk
+
+    def _publish_state(self, now_ns: int) -> None:
+        for source, publisher in self._state_publishers:
+            publisher.publish(encode_slots(source, self._simulation.measured(), now_ns, self._messages))
 
     def _publish_status(self) -> None:
         status = self._simulation.status()
