@@ -3,8 +3,6 @@ written in one go."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,6 +12,7 @@ from typing import Any
 
 from activemimic_description.interface import fingerprint
 
+from activemimic_training.alone import alone
 from activemimic_training.bags import BagError
 from activemimic_training.dataset import layout_v21, layout_v30
 from activemimic_training.dataset.errors import DatasetError
@@ -99,7 +98,8 @@ def assemble(
     left_out = list(skipped)
     building = out.with_name(out.name + ".building")
     (building / "episodes").mkdir(parents=True, exist_ok=True)
-    with _alone(building):
+    taken = DatasetError(f"{building}: another process is making this dataset; wait for it, or end it")
+    with alone(building / "lock", taken):
         staging = building / "episodes"
         used: list[Path] = []
         episodes: list[StagedEpisode] = []
@@ -133,17 +133,6 @@ def assemble(
         root.rename(out)
         shutil.rmtree(building)
         return BuildResult(out, len(episodes), sum(len(one.state) for one in episodes), used, left_out, cuts)
-
-
-@contextlib.contextmanager
-def _alone(building: Path) -> Iterator[None]:
-    """Keep other processes out of the folder; a lock that a dead one held is free."""
-    with (building / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DatasetError(f"{building}: another process is making this dataset; wait for it, or end it") from None
-        yield
 
 
 def _about(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from activemimic_policy.strict import explain
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,10 +14,10 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
+from activemimic_training.configuration import read_config
 from activemimic_training.egocentric.calibration import Calibration
 
 # Whoever performs a task may stand in another folder.
@@ -145,35 +143,4 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> EgocentricC
 
     Raises EgocentricConfigError.
     """
-    source = str(path) if path else "configuration"
-    data: Any = {}
-    if path:
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise EgocentricConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise EgocentricConfigError(f"{path}: expected sections and fields, found {type(data).__name__}")
-    for override in overrides:
-        _override(data, override)
-    try:
-        return EgocentricConfig.model_validate(data)
-    except ValidationError as error:
-        raise EgocentricConfigError(f"{source}: " + "; ".join(explain(error))) from None
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    field, equals, text = override.partition("=")
-    if not equals or not field:
-        raise EgocentricConfigError(f"override {override!r}: expected section.field=value")
-    *sections, name = field.split(".")
-    for section in sections:
-        if data.get(section) is None:
-            data[section] = {}
-        data = data[section]
-        if not isinstance(data, dict):
-            raise EgocentricConfigError(f"override {override!r}: {section} is a value, not a section")
-    try:
-        data[name] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise EgocentricConfigError(f"override {override!r}: {text!r} is not a YAML value") from None
+    return read_config(EgocentricConfig, path, overrides, EgocentricConfigError, form="section.field=value")

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from activemimic_policy.strict import explain
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
+from activemimic_training.configuration import read_config
 from activemimic_training.egocentric.comparison import Compared, compare, paired, trajectories
 from activemimic_training.egocentric.errors import EgocentricError, GeometryError
 from activemimic_training.egocentric.geometry import Floats, rotation_angle
@@ -60,14 +59,7 @@ class EvaluateConfig(BaseModel):
 
 def load_evaluate_config(path: Path | None) -> EvaluateConfig:
     """Read a YAML file, or the defaults. Raises EgocentricError."""
-    if path is None:
-        return EvaluateConfig()
-    try:
-        return EvaluateConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except ValidationError as error:
-        raise EgocentricError(f"{path}: {'; '.join(explain(error))}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise EgocentricError(f"{path}: cannot be read: {error}") from None
+    return read_config(EvaluateConfig, path, (), EgocentricError)
 
 
 def evaluate(predicted: Path, truth: Path, config: EvaluateConfig | None = None) -> dict[str, Any]:

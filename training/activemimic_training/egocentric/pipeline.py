@@ -12,11 +12,10 @@ Where a run lies:
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Literal
 
 import yaml
 
+from activemimic_training.alone import alone
 from activemimic_training.bags.durable import write_durably
 from activemimic_training.egocentric import licences
 from activemimic_training.egocentric.config import EgocentricConfig, EgocentricConfigError
@@ -86,7 +86,7 @@ def run(
     _check(config, stages)
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with alone(out / "run.lock", EgocentricError(f"{out}: another run is at work there")):
         items = _manifest(inputs, out)
         _report_licences(config, stages, items, out)
         write_durably(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -265,17 +265,6 @@ def _log_line(outcome: Outcome) -> dict[str, object]:
         "status": outcome.status,
         "seconds": round(outcome.seconds, 3),
     }
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Raises EgocentricError if another run is at work in `out`."""
-    with (out / "run.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EgocentricError(f"{out}: another run is at work there") from None
-        yield
 
 
 __all__ = ["STAGES", "LeftOut", "Progress", "RunStatus", "StageProgress", "run"]

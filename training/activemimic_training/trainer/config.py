@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from activemimic_policy.model.config import PRESETS
-from activemimic_policy.strict import explain
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -17,10 +15,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
+
+from activemimic_training.configuration import read_config
 
 DEFAULT_STEPS = 2400
 # What does not change the result, but for rounding.
@@ -232,33 +231,4 @@ def load_train_config(path: Path | str, overrides: Sequence[str] = ()) -> TrainC
 
     Raises TrainConfigError.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise TrainConfigError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise TrainConfigError(f"{path}: expected fields and values, found {type(data).__name__}")
-    for override in overrides:
-        _override(data, override)
-    try:
-        return TrainConfig.model_validate(data)
-    except ValidationError as error:
-        source = f"{path} with {' '.join(overrides)}" if overrides else str(path)
-        raise TrainConfigError(f"{source}: " + "; ".join(explain(error))) from None
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    field, equals, text = override.partition("=")
-    if not equals or not field:
-        raise TrainConfigError(f"override {override!r}: expected field=value or section.field=value")
-    *sections, name = field.split(".")
-    for section in sections:
-        if data.get(section) is None:
-            data[section] = {}
-        data = data[section]
-        if not isinstance(data, dict):
-            raise TrainConfigError(f"override {override!r}: {section} is a value, not a section")
-    try:
-        data[name] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise TrainConfigError(f"override {override!r}: {text!r} is not a YAML value") from None
+    return read_config(TrainConfig, Path(path), overrides, TrainConfigError)
