@@ -82,6 +82,7 @@ class PolicyNode(ManagedNode):
             raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
         loaded = self._loaded(checkpoint, instruction)
         self._use(loaded)
+        self._next = None  # what began to be loaded before a cleanup is not wanted any more
         self._listeners = [
             self._subscribe(source.topic, source.type, source.qos)
             for source in (*self._contract.cameras.values(), *self._contract.state)
