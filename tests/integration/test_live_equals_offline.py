@@ -7,6 +7,8 @@ stamp, the dataset at a tick 5 ms later: they are compared where both have chose
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,6 +29,7 @@ from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import Policy
 from activemimic_policy.transforms import Array, Sample, apply, input_steps, stack_cameras
 from activemimic_training.bags import EpisodeReader
+from activemimic_training.bags.reader import RawMessage
 from activemimic_training.dataset import Dataset, build_dataset
 from activemimic_training.dataset.align import Row, aligned_rows
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -123,15 +126,34 @@ def _publish_again(world: World, reader: EpisodeReader, witness: Witness) -> lis
     images = {camera.topic for camera in contract.cameras.values()}
     for at_ns, group in raw:
         together = list(group)
-        clock.publish(messages.make("rosgraph_msgs/msg/Clock", clock=stamp(at_ns + CLEAR_OF_STAMPS_NS)))
-        for message in together:
-            publishers[message.topic].publish(message.data)
+        now = messages.make("rosgraph_msgs/msg/Clock", clock=stamp(at_ns + CLEAR_OF_STAMPS_NS))
+        wanted = len(stamps) + 1
+
+        def publish_all(now: Any = now, together: list[RawMessage] = together) -> None:
+            clock.publish(now)
+            for message in together:
+                publishers[message.topic].publish(message.data)
+
+        publish_all()
         if images & {message.topic for message in together}:
-            wanted = len(stamps) + 1
-            wait_until(lambda count=wanted: len(stamps) >= count, f"the chunk for {at_ns}")
+            _again_until(lambda count=wanted: len(stamps) >= count, publish_all, f"the chunk for {at_ns}")
             if wanted == ROWS:
                 break
     return stamps
+
+
+def _again_until(there: Callable[[], bool], publish_all: Callable[[], None], what: str) -> None:
+    """A reader that has just been found may miss what is not sent reliably; the same bytes and stamps come again."""
+    again_at = time.monotonic() + 1.0
+
+    def checked() -> bool:
+        nonlocal again_at
+        if not there() and time.monotonic() > again_at:
+            publish_all()
+            again_at = time.monotonic() + 1.0
+        return there()
+
+    wait_until(checked, what)
 
 
 @pytest.fixture(scope="module")

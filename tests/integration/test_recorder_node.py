@@ -43,11 +43,6 @@ class Scene:
     def start_recorder(self, out: Path, **parameters: Any) -> Process:
         about = {"task": "reaching", "instruction": "pick", "seed": 7, **parameters}
         recorder = self.world.start("recorder", out=str(out), **about)
-        topics = [camera.topic for camera in CONTRACT.cameras.values()]
-        wait_until(
-            lambda: all(self.world.node.count_subscribers(topic) for topic in topics), "the recorder to subscribe"
-        )
-        time.sleep(0.3)  # the first frames
         return recorder
 
     def restart_recorder(self, out: Path, **parameters: Any) -> Process:
@@ -56,7 +51,15 @@ class Scene:
         return self.recorder
 
     def start(self) -> Path:
-        answer = self.world.call(Trigger, "/recorder/start")
+        """Once a first message of every topic has come to it."""
+
+        def started() -> bool:
+            nonlocal answer
+            answer = self.world.call(Trigger, "/recorder/start")
+            return answer.success or "no message has arrived" not in answer.message
+
+        answer: Any = None
+        wait_until(started, "the recorder to hear every topic")
         assert answer.success, answer.message
         return Path(answer.message)
 
