@@ -198,6 +198,8 @@ def test_with_a_delay_a_chunks_first_steps_are_given_and_the_rest_has_one_time_a
         assert (times[:count] == 0).all()
         assert len(set(times[count:].tolist())) == 1
         assert times[-1] > 0
+    many = batches_of(dataset, out, 64, draws=8, max_delay=2).at(0).t
+    assert (many[..., 0, 0] == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)  # half is answered freely
 
 
 def test_a_slot_without_weight_does_not_change_the_loss(uninterrupted, dataset):

@@ -154,14 +154,19 @@ class Batches:
         return inputs, torch.cat([actions for _, actions in made])
 
     def _times(self, rows: int, generator: torch.Generator) -> Tensor:
-        """A time for each draw (B, K, T or 1); zero for its first 0 to max_delay_steps steps, as if they were given."""
+        """A time for each draw (B, K, T or 1).
+
+        In half of the draws it is zero for the first 1 to max_delay_steps steps, as if they were given; the other half
+        learns to answer freely, as after a start, when no chunk runs.
+        """
         draws, horizon, _ = self._noise_shape
         t = sample_time(rows * draws, generator).unflatten(0, (rows, draws))
         t = t[..., None]
         if not self._max_delay:
             return t
-        delay = torch.randint(self._max_delay + 1, (rows, draws, 1), generator=generator)
-        return torch.where(torch.arange(horizon) < delay, 0.0, t)
+        delay = torch.randint(1, self._max_delay + 1, (rows, draws, 1), generator=generator)
+        given = torch.rand((rows, draws, 1), generator=generator) < 0.5
+        return torch.where(given & (torch.arange(horizon) < delay), 0.0, t)
 
 
 def _share(weight: Tensor, t: Tensor, here: slice) -> float:

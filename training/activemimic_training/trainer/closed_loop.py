@@ -34,7 +34,7 @@ def success_rate(command: list[str], settings: ClosedLoopSection, checkpoint: Pa
     """
     words = [*command, "eval", "--task", settings.task, "--policy", str(checkpoint), "--out", str(out), "--no-video"]
     words += ["--workers", str(settings.workers)]
-    words += ["--trials", str(settings.trials)] if settings.trials else []
+    words += ["--first-seed", str(settings.first_seed), "--trials", str(settings.trials)]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode != 0:
         said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])

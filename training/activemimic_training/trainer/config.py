@@ -70,7 +70,7 @@ class PolicySection(_Section):
     )
     flow_steps: PositiveInt = Field(10, description="Euler steps from noise to actions.")
     max_delay_steps: NonNegativeInt = Field(
-        0, description="Train with 0 to this many of a chunk's first steps given (real-time chunking)."
+        0, description="Up to so many of a chunk's first steps are given in half of the draws (real-time chunking)."
     )
     relative_knee: PositiveFloat = Field(
         0.02, description="Rad or m; relative targets are linear below and logarithmic above."
@@ -114,7 +114,10 @@ class ClosedLoopSection(_Section):
 
     task: str = Field(description="A task of the simulator.")
     every: PositiveInt = Field(description="Steps between two evaluations; the last step is always one.")
-    trials: PositiveInt | None = Field(None, description="The task plan's first trials; none: all of them.")
+    trials: PositiveInt = Field(18, description="How many each time, the same ones.")
+    first_seed: NonNegativeInt = Field(
+        900_000, description="Of their scenes; the seeds of the reported trials stay unseen, as `best` is chosen here."
+    )
     workers: PositiveInt = Field(2, description="Processes that simulate.")
 
 
