@@ -17,7 +17,7 @@ from pathlib import Path
 import two_ways
 from activemimic_bringup.control.controller import Controller
 from activemimic_bringup.evaluation.latency import Latencies
-from activemimic_bringup.evaluation.movers import CheckpointPolicy
+from activemimic_bringup.evaluation.movers import CheckpointPolicy, Serving
 from activemimic_bringup.evaluation.plan import PlannedTrial, published_plan
 from activemimic_bringup.lockstep import LockstepRobot
 from activemimic_description.contract import load_contract
@@ -100,7 +100,7 @@ def in_simulator(
     runs: list[Run] = []
     kinds: Counter[str] = Counter()
     with robot.cameras(sizes) as cameras:
-        mover = CheckpointPolicy(robot, cameras, contract, checkpoint, SIMULATOR_LATENCIES, policy_join)
+        mover = CheckpointPolicy(robot, cameras, contract, checkpoint, Serving(SIMULATOR_LATENCIES, policy_join))
         if replan_s is not None:
             mover.period_ticks = round(robot.rate_hz * replan_s)
         for planned in published_plan(task).first(trials).trials:

@@ -108,6 +108,7 @@ _THREADS = Argument("threads", 1, "CPU threads of the policy")
 _DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx")
 _RUNTIME = Argument("runtime", "eager", "how the network is run", ("eager", "compiled", "cuda_graph", "onnx"))
 _PRECISION = Argument("precision", "fp32", "what the network computes in", ("fp32", "bf16", "int8"))
+_ZEROED = Argument("zeroed_cameras", "", "cameras that the policy is shown black, separated by commas")
 _DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics of all nodes")
 _OUT = Argument("out", "", "folder of recorded episodes; empty: no recorder is started")
 
@@ -168,7 +169,9 @@ def _policy(a: Mapping[str, Value]) -> NodeSpec:
     return _own(
         "policy",
         a,
-        _pick(a, "contract", "checkpoint", "instruction", "device", "threads", "runtime", "precision"),
+        _pick(
+            a, "contract", "checkpoint", "instruction", "device", "threads", "runtime", "precision", "zeroed_cameras"
+        ),
         {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
     )
 
@@ -179,7 +182,17 @@ def _recorder(a: Mapping[str, Value]) -> NodeSpec:
 
 def _evaluator(a: Mapping[str, Value]) -> NodeSpec:
     own = _pick(
-        a, "contract", "mode", "checkpoint", "task", "plan", "trials", "first_seed", "variations", "time_limit_s"
+        a,
+        "contract",
+        "mode",
+        "checkpoint",
+        "task",
+        "plan",
+        "trials",
+        "first_seed",
+        "variations",
+        "time_limit_s",
+        "zeroed_cameras",
     )
     return _own("evaluator", a, {**own, "out": a["results"], "record": bool(a["episodes"])})
 
@@ -226,6 +239,7 @@ GRAPHS = {
                 _THREADS,
                 _RUNTIME,
                 _PRECISION,
+                _ZEROED,
                 _RATE,
                 _running(True),
                 _OUT,
@@ -244,6 +258,7 @@ GRAPHS = {
                 _THREADS,
                 _RUNTIME,
                 _PRECISION,
+                _ZEROED,
                 _RATE,
                 _running(False),
                 _DIAGNOSTICS,
@@ -285,6 +300,7 @@ GRAPHS = {
                 _THREADS,
                 _RUNTIME,
                 _PRECISION,
+                _ZEROED,
                 _RATE,
                 Argument("plan", "", "file of the trial plan; empty: the one published for the task"),
                 Argument("trials", 0, "number of trials; 0: the whole plan"),

@@ -65,6 +65,9 @@ def evaluate(
     join: Annotated[
         str, typer.Option(help="How they go on from one another, in lock-step: replace, rtc_trained or rtc_guided.")
     ] = "replace",
+    zero_camera: Annotated[
+        list[str] | None, typer.Option(help="A camera that the checkpoint is shown black; may be repeated.")
+    ] = None,
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="In real time, through the nodes, instead of in lock-step.")
     ] = False,
@@ -80,10 +83,20 @@ def evaluate(
         if latency_ms or join != "replace":
             raise UsageProblem("--latency-ms and --join are for lock-step; through ROS delays are real")
         _evaluate_through_ros(
-            task, policy, trials, variation or [], plan, first_seed, folder, contract, time_limit_s, video
+            task,
+            policy,
+            trials,
+            variation or [],
+            plan,
+            first_seed,
+            folder,
+            contract,
+            time_limit_s,
+            video,
+            zero_camera or [],
         )
     else:
-        late = (latency_ms, join)
+        late = (latency_ms, join, tuple(zero_camera or ()))
         _evaluate_in_lockstep(
             task,
             policy,
@@ -149,6 +162,7 @@ def _evaluate_in_lockstep(
     workers: int,
     latency_ms: float,
     join: str,
+    zeroed_cameras: tuple[str, ...],
 ) -> None:
     from rich.console import Console
     from rich.progress import (
@@ -175,7 +189,7 @@ def _evaluate_in_lockstep(
             outcome = "success" if trial.success else trial.failure
             bar.console.print(f"trial {trial.number}: {outcome} after {trial.time_s:.1f} s ({trial.stage})")
 
-        tried = LockstepPlan(plan, policy, contract, variations, time_limit_s, video, latency_ms, join)
+        tried = LockstepPlan(plan, policy, contract, variations, time_limit_s, video, latency_ms, join, zeroed_cameras)
         done = run(tried, out, workers, progress)
         bar.update(shown, completed=len(done))
     page = write_report(out)
@@ -194,6 +208,7 @@ def _evaluate_through_ros(
     contract: str,
     time_limit_s: float | None,
     video: bool,
+    zeroed_cameras: list[str],
 ) -> None:
     from activemimic_bringup.cli.robot import require_ros, run_graph
 
@@ -211,6 +226,7 @@ def _evaluate_through_ros(
         "plan": str(plan or ""),
         "first_seed": str(-1 if first_seed is None else first_seed),
         "time_limit_s": str(time_limit_s or 0.0),
+        "zeroed_cameras": ",".join(zeroed_cameras),
         "episodes": str(out / "episodes") if video else "",
     }
     code = run_graph("evaluate", texts)

@@ -16,7 +16,7 @@ from activemimic_sim.tasks import make_task
 from activemimic_training.dataset.video import VideoWriter
 
 from activemimic_bringup.evaluation.latency import Latencies
-from activemimic_bringup.evaluation.movers import Mover, check_policy_name, make_mover, weights_digest
+from activemimic_bringup.evaluation.movers import Mover, Serving, check_policy_name, make_mover, weights_digest
 from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
 from activemimic_bringup.evaluation.results import Protocol, Trial, load_trials, media_of, save_trials
 from activemimic_bringup.evaluation.trace import Trace
@@ -35,6 +35,7 @@ class LockstepPlan:
         video: keep a video of every trial.
         latency_ms: how late a checkpoint's chunks come.
         join: how a checkpoint's chunks go on from one another, one of `control.continuing.JOINS`.
+        zeroed_cameras: those that a checkpoint is shown black.
     """
 
     trials: TrialPlan
@@ -45,6 +46,11 @@ class LockstepPlan:
     video: bool = True
     latency_ms: float = 0.0
     join: str = "replace"
+    zeroed_cameras: tuple[str, ...] = ()
+
+    def serving(self) -> Serving:
+        latencies = Latencies([self.latency_ms]) if self.latency_ms else None
+        return Serving(latencies, self.join, self.zeroed_cameras)
 
     def protocol(self) -> Protocol:
         """As it is kept in the results."""
@@ -59,6 +65,7 @@ class LockstepPlan:
             variations=list(self.variations),
             latency_ms=self.latency_ms,
             join=self.join,
+            zeroed_cameras=list(self.zeroed_cameras),
         )
 
 
@@ -98,8 +105,7 @@ def _run_batch(plan: LockstepPlan, time_limit_s: float, out: Path, trials: list[
     robot = LockstepRobot(simulation, round(contract.rate_hz))
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
-        latencies = Latencies([plan.latency_ms]) if plan.latency_ms else None
-        mover = make_mover(plan.policy, robot, cameras, contract, latencies, plan.join)
+        mover = make_mover(plan.policy, robot, cameras, contract, plan.serving())
         for planned in trials:
             with _Watch(robot, cameras, out / media_of(planned.number), plan.video) as watch:
                 trial = _run_one(robot, mover, watch, planned, time_limit_s)

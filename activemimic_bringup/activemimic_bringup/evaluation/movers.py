@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,21 @@ _RANDOM_REACH = 0.25  # of a slot's range, at most, from where it is
 
 class PolicyNameError(ValueError):
     """A policy that there is not; the text names what can be evaluated."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a checkpoint is served.
+
+    Attributes:
+        latencies: as late as on the robot; None: chunks come at once.
+        join: how chunks go on from one another, one of `control.continuing.JOINS`.
+        zeroed_cameras: what these show is replaced by black.
+    """
+
+    latencies: Latencies | None = None
+    join: str = "replace"
+    zeroed_cameras: tuple[str, ...] = ()
 
 
 class Mover(ABC):
@@ -87,21 +103,21 @@ def make_mover(
     robot: LockstepRobot,
     cameras: CameraRenderer,
     contract: Contract,
-    latencies: Latencies | None = None,
-    join: str = "replace",
+    serving: Serving,
 ) -> Mover:
-    """The mover of a name that `check_policy_name` passed. `latencies` and `join` are a checkpoint's alone.
+    """The mover of a name that `check_policy_name` passed. `serving` is a checkpoint's alone.
 
     Raises:
         PolicyMismatchError: the checkpoint was trained for another robot interface.
         BagError: the episode to replay is damaged.
         JoinError: the policy cannot join so.
+        PolicyInputError: the policy does not have a camera that shall be black.
     """
     if policy in _BY_NAME:
         return _BY_NAME[policy](robot)
     if policy.startswith(_REPLAY):
         return Replay(robot, load_recorded(policy.removeprefix(_REPLAY)))
-    return CheckpointPolicy(robot, cameras, contract, policy, latencies, join)
+    return CheckpointPolicy(robot, cameras, contract, policy, serving)
 
 
 class ExpertPolicy(Mover):
@@ -161,8 +177,8 @@ class Replay(Mover):
 class CheckpointPolicy(Mover):
     """A trained policy, fed as on the robot: through the cameras' encoding and its own transforms.
 
-    With `latencies` it is as late as on the robot, too: `chunk_due` hands over what `chunk` inferred, when its time
-    has come, and asks for the next one as the policy node does. `join` is one of `control.continuing.JOINS`.
+    With latencies it is as late as on the robot, too: `chunk_due` hands over what `chunk` inferred, when its time
+    has come, and asks for the next one as the policy node does.
     """
 
     def __init__(
@@ -171,20 +187,19 @@ class CheckpointPolicy(Mover):
         cameras: CameraRenderer,
         contract: Contract,
         checkpoint: str,
-        latencies: Latencies | None = None,
-        join: str = "replace",
+        serving: Serving,
     ) -> None:
         from activemimic_bringup.checked_policy import load_checked_policy  # seconds of torch
 
         super().__init__(robot)
         self._cameras, self._contract = cameras, contract
-        self._policy = load_checked_policy(checkpoint, contract)
+        self._policy = load_checked_policy(checkpoint, contract, zeroed_cameras=serving.zeroed_cameras)
         spec = self._policy.spec
         self._step_ns = spec.step_ns
         self._noise_shape = (spec.horizon, len(spec.slots))
         self._messages = BagMessages()
-        self._latencies = latencies
-        self._velocity, self._join = robot.simulation.robot.velocity, join
+        self._latencies = serving.latencies
+        self._velocity, self._join = robot.simulation.robot.velocity, serving.join
         self.period_ticks = round(robot.rate_hz * spec.execute_steps / spec.fps)
         self.reset(0)
 

@@ -25,6 +25,7 @@ class Protocol:
         plan: name of the trial plan.
         latency_ms: how late a checkpoint's chunks came in lock-step, and
         join: how they went on from one another there.
+        zeroed_cameras: those that a checkpoint was shown black.
     """
 
     mode: Literal["lockstep", "ros"]
@@ -37,6 +38,7 @@ class Protocol:
     variations: list[str] = field(default_factory=list)
     latency_ms: float = 0.0
     join: str = "replace"
+    zeroed_cameras: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from activemimic_bringup.evaluation.movers import weights_digest
 from activemimic_bringup.evaluation.plan import TrialPlan, load_plan, published_plan, seed_series
 from activemimic_bringup.evaluation.results import Protocol
 from activemimic_bringup.nodes.node import declare, run
-from activemimic_bringup.nodes.parameters import EVALUATOR
+from activemimic_bringup.nodes.parameters import EVALUATOR, names
 from activemimic_bringup.nodes.ros_client import RosClient, StoppedError
 from activemimic_bringup.nodes.trials import TrialError, TrialSeries
 
@@ -43,7 +43,8 @@ class EvaluatorNode(Node):
             time_limit_s=values["time_limit_s"] or make_task(values["task"]).time_limit_s,
             contract=values["contract"],
             weights=weights_digest(policy),
-            variations=[name.strip() for name in values["variations"].split(",") if name.strip()],
+            variations=names(values["variations"]),
+            zeroed_cameras=names(values["zeroed_cameras"]),
         )
         results = Path(values["out"]) / "results.json"
         self._series = TrialSeries(self._client, protocol, plan, values["record"], results, self.get_logger().info)

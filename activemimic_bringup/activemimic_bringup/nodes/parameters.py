@@ -24,6 +24,11 @@ class Parameter:
     run_time: bool = False
 
 
+def names(value: str) -> list[str]:
+    """The names of a parameter that holds several, separated by commas."""
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
 CONTRACT = Parameter("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file.")
 
 CONTROLLER = (
@@ -142,6 +147,7 @@ EVALUATOR = (
         "first_seed", -1, "Seed of the first trial, the others follow by one; -1: the trial plan.", -1, 2**31 - 1
     ),
     Parameter("variations", "", "Variations of the scene, separated by commas; empty: none."),
+    Parameter("zeroed_cameras", "", "Written to results.json: cameras that the policy is shown black."),
     Parameter(
         "time_limit_s",
         0.0,

@@ -31,7 +31,7 @@ from activemimic_bringup.nodes.node import (
     qos_profile,
     run,
 )
-from activemimic_bringup.nodes.parameters import POLICY
+from activemimic_bringup.nodes.parameters import POLICY, names
 from activemimic_bringup.nodes.topics import CHUNK, INFERENCE
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class PolicyNode(ManagedNode):
             values["threads"],
             values["runtime"],
             values["precision"],
-            [name.strip() for name in values["zeroed_cameras"].split(",") if name.strip()],
+            names(values["zeroed_cameras"]),
         )
         told = self._checked_instruction(instruction, policy.spec.instructions)
         try:

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from activemimic_bringup.evaluation.latency import Latencies
-from activemimic_bringup.evaluation.movers import CheckpointPolicy
+from activemimic_bringup.evaluation.lockstep import LockstepPlan
+from activemimic_bringup.evaluation.movers import CheckpointPolicy, Serving, make_mover
+from activemimic_bringup.evaluation.plan import seed_series
 from activemimic_bringup.lockstep import LockstepRobot
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
@@ -56,8 +58,8 @@ def handed_over(
 ) -> tuple[list[tuple[int, float]], list[InFlight | None]]:
     """(control period, age of its observation in ms) of every chunk in two seconds, and what was gone on from."""
     policy, (robot, cameras) = FakePolicy(), cameras_of
-    monkeypatch.setattr("activemimic_bringup.checked_policy.load_checked_policy", lambda *_: policy)
-    mover = CheckpointPolicy(robot, cameras, CONTRACT, "fake", latencies, join)
+    monkeypatch.setattr("activemimic_bringup.checked_policy.load_checked_policy", lambda *_, **__: policy)
+    mover = CheckpointPolicy(robot, cameras, CONTRACT, "fake", Serving(latencies, join))
     robot.reset(0)
     mover.reset(0)
     chunks = []
@@ -73,6 +75,20 @@ def test_by_default_a_chunk_is_there_at_once(monkeypatch, cameras_of) -> None:
     chunks, in_flight = handed_over(monkeypatch, cameras_of, None, "replace")
     assert chunks == [(0, 0), (24, 0), (48, 0)]
     assert in_flight == [None] * 3
+
+
+def test_cameras_that_shall_be_black_are_told_to_the_policy_and_kept_with_the_results(monkeypatch, cameras_of) -> None:
+    plan = LockstepPlan(seed_series("reaching", 0, 1), "fake", zeroed_cameras=("head",))
+    told: list[tuple[str, ...]] = []
+
+    def load(checkpoint: str, contract: object, zeroed_cameras: tuple[str, ...]) -> FakePolicy:
+        told.append(zeroed_cameras)
+        return FakePolicy()
+
+    monkeypatch.setattr("activemimic_bringup.checked_policy.load_checked_policy", load)
+    make_mover(plan.policy, *cameras_of, CONTRACT, plan.serving())
+    assert told == [("head",)]
+    assert plan.protocol().zeroed_cameras == ["head"]
 
 
 def test_with_latency_it_is_handed_over_late_and_the_next_is_asked_for_on_time(monkeypatch, cameras_of) -> None:
