@@ -113,6 +113,17 @@ def test_a_flipped_byte_ends_the_episode_there_and_the_original_is_kept(killed: 
     assert [path.name for path in killed.parent.iterdir()] == ["one.recording"]
 
 
+def test_a_recovery_that_was_killed_between_its_two_renames_is_repeated(episodes: list[Path], tmp_path: Path) -> None:
+    folder, aside = tmp_path / "episode_000", tmp_path / "episode_000.damaged"
+    shutil.copytree(episodes[0], aside)
+    recovered = recover(folder)
+    assert recovered is not None
+    assert (recovered.folder, recovered.original) == (folder, aside)
+    assert sum(1 for _ in EpisodeReader(folder).raw_messages()) == sum(recovered.info.messages.values()) > 0
+    with pytest.raises(BagError, match="episode_000: exists already"):
+        recover(aside)
+
+
 def test_a_whole_episode_is_left_alone(episodes: list[Path]) -> None:
     before = {path: path.stat().st_mtime_ns for path in episodes[0].iterdir()}
     assert recover(episodes[0]) is None

@@ -42,7 +42,8 @@ def recover(folder: Path | str) -> Recovery | None:
     stays where and as it is. Then it is kept as `<name>.damaged`, unless only the end was missing.
 
     Args:
-        folder: either of them; of an unfinished recording also the name that it would have got.
+        folder: either of them; of an unfinished recording, and where a recovery was killed in between, also the name
+            that it would have got.
 
     Returns:
         None if the episode is closed and whole.
@@ -51,24 +52,24 @@ def recover(folder: Path | str) -> Recovery | None:
         BagError: it is still being recorded, holds no message, or its episode.yaml or contract.yaml is missing.
     """
     original = _original(Path(folder))
-    unfinished = original.name.endswith(UNFINISHED)
-    if not unfinished and _whole(original):
+    unfinished, moved = original.name.endswith(UNFINISHED), original.name.endswith(DAMAGED)
+    if not unfinished and not moved and _whole(original):
         return None
     files = sorted(original.glob("*.mcap"))
     if not files:
         raise BagError(f"{original}: expected an .mcap file, found none")
     if any(locked(file) for file in files):
         raise BagError(f"{original}: is still being recorded; stop the recorder first")
-    target = original.with_name(original.name.removesuffix(UNFINISHED))
+    target = original.with_name(original.name.removesuffix(UNFINISHED).removesuffix(DAMAGED))
     aside = target.with_name(target.name + DAMAGED)
-    for path in (target, aside) if unfinished else (aside,):
-        if path.exists():
+    for path in (target, aside):
+        if path != original and path.exists():
             raise BagError(f"{path}: exists already; move or delete it first")
     work = target.with_name(target.name + RECOVERING)
     shutil.rmtree(work, ignore_errors=True)
     try:
         info, reading = _rewrite(original, files, work / target.name)
-        if not unfinished:
+        if not unfinished and not moved:
             original.rename(aside)
         (work / target.name).rename(target)
         sync_folder(target.parent)
@@ -82,9 +83,10 @@ def recover(folder: Path | str) -> Recovery | None:
 
 
 def _original(folder: Path) -> Path:
-    unfinished = folder.with_name(folder.name + UNFINISHED)
-    if not folder.exists() and unfinished.is_dir():
-        return unfinished
+    if not folder.exists():
+        for suffix in (UNFINISHED, DAMAGED):
+            if (found := folder.with_name(folder.name + suffix)).is_dir():
+                return found
     if not folder.is_dir():
         raise BagError(f"{folder}: there is no such folder; expected a recorded episode")
     return folder
