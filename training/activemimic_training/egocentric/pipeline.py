@@ -212,6 +212,9 @@ def _check(config: EgocentricConfig, stages: Sequence[Stage]) -> None:
         if not config.filter.model:
             raise EgocentricConfigError("filter.model: expected a model, or filter.enabled=false; found neither")
         check_reachable(config.filter.model)
+    for name, settings in (("wrists", config.wrists), ("camera", config.camera)):
+        if name in names and settings is None:
+            raise EgocentricConfigError(f"{name}.backend: expected one for stage {name}, or --until frames; found none")
 
 
 def _manifest(inputs: Iterable[Path], out: Path) -> list[Item]:

@@ -30,6 +30,8 @@ from activemimic_training.egocentric.ingest import calibration_file, ingest
 from activemimic_training.egocentric.item import Item
 from activemimic_training.egocentric.language import BadReplyError, UnavailableError
 from activemimic_training.egocentric.licences import OWN, Use, model_licence
+from activemimic_training.egocentric.poses.camera import camera
+from activemimic_training.egocentric.poses.wrists import wrists
 from activemimic_training.egocentric.segment import given_segments, segment
 
 _EDGE_BYTES = 1 << 20
@@ -253,6 +255,10 @@ def _model_uses(stage: str, model: LanguageSection | None) -> list[Use]:
     return [Use(stage, model.model, OWN if own else model_licence(model.model, model.licence))]
 
 
+def _backend(settings: BaseModel | None) -> Any:
+    return _plain(settings) if settings else None
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("ingest", 1, (), ingest, lambda config: _plain(config.ingest, data_licence=True), _ingest_sources),
     Stage(
@@ -273,6 +279,8 @@ STAGES: tuple[Stage, ...] = (
         uses=lambda config: _model_uses("filter", config.filter.model) if config.filter.enabled else [],
     ),
     Stage("frames", 1, ("ingest", "filter"), frames, lambda config: _plain(config.frames)),
+    Stage("wrists", 1, ("ingest", "frames"), wrists, lambda config: _backend(config.wrists)),
+    Stage("camera", 1, ("ingest", "frames", "wrists"), camera, lambda config: _backend(config.camera)),
 )
 
 
