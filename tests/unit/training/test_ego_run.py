@@ -216,7 +216,7 @@ def test_what_cannot_work_is_said_before_anything_runs(corpus: Path, tmp_path: P
     server = {"backend": "server", "model": "Qwen/Qwen3-VL-8B-Instruct", "url": "http://127.0.0.1:9/v1"}
     for sections, text in (
         ({"segment": {}}, "segment.model: expected a model, or own segments"),
-        ({"frames": {}}, "wrists.backend: expected one for stage wrists, or --until frames; found none"),
+        ({}, "wrists.backend: expected one for stage wrists, or --until frames; found none"),
         ({"filter": {}}, "filter.model: expected a model, or filter.enabled=false"),
         ({"segment": {"model": server}}, "127.0.0.1:9/v1/models: cannot be reached"),
         ({"segment": {"given": "/no/such.json"}}, "/no/such.json: cannot be read"),

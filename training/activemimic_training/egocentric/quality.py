@@ -114,8 +114,8 @@ class QualityResult:
 
     def add(self, part: QualityResult, first: int) -> None:
         """Take over what a check found in the part of the trajectory that begins with frame `first`."""
-        for kind, found in ((self.episodes, part.episodes), (self.findings, part.findings)):
-            kind += [replace(it, first=first + it.first, stop=first + it.stop) for it in found]  # type: ignore[type-var,operator]
+        self.episodes += [replace(it, first=first + it.first, stop=first + it.stop) for it in part.episodes]
+        self.findings += [replace(it, first=first + it.first, stop=first + it.stop) for it in part.findings]
 
     def report(self) -> dict[str, object]:
         """For a file: what every episode is made of, and every finding."""

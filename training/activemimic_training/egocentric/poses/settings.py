@@ -83,7 +83,7 @@ class VggtCamera(PoseSettings):
     overlap: int = Field(32, ge=1, description="Frames that a window shares with the one before; at most half of it.")
     confident: float = Field(0.75, ge=0, description="Pixels count whose confidence is this share of the image's mean.")
     max_residual: PositiveFloat = Field(
-        0.1, description="Of the depth: windows that agree less where they overlap leave the episode out."
+        0.05, description="Of the depth: windows that agree less where they overlap leave the episode out."
     )
     max_focal_error: PositiveFloat = Field(
         0.3, description="A focal length found this far from the calibration's, relative, leaves the episode out."
