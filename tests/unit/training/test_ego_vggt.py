@@ -3,6 +3,7 @@ is the truth, whatever there is to mislead."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import ego_clips as scene
@@ -102,7 +103,7 @@ def test_windows_cover_every_frame_and_share_enough() -> None:
     for frames in range(1, 60):
         found = windows(frames, 10, 4)
         assert {k for first, stop in found for k in range(first, stop)} == {*range(frames)}
-        assert all(later[0] + 4 <= earlier[1] for earlier, later in zip(found, found[1:], strict=False))
+        assert all(later[0] + 4 <= earlier[1] for earlier, later in pairwise(found))
     assert windows(10, 10, 4) == [(0, 10)]
     assert windows(11, 10, 4) == [(0, 10), (1, 11)]
     with pytest.raises(EgocentricConfigError, match="overlap: expected at most half of window 8, found 5"):

@@ -18,7 +18,7 @@ _UNIT = 0.01  # how far from 1 a quaternion's length may be, by rounding
 def read_path(path: Path) -> tuple[Times, Floats]:
     """Times (N,), ns, ascending, and T_world_camera (N, 4, 4). Raises EgocentricError."""
     try:
-        rows = _csv(path) if path.suffix == ".csv" else np.loadtxt(path, ndmin=2)
+        rows = _csv(path) if path.suffix == ".csv" else _tum(path)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise EgocentricError(f"{path}: cannot be read as a path: {error}") from None
     if rows.shape[1:] != (8,) or len(rows) == 0 or not np.isfinite(rows).all():
@@ -57,6 +57,11 @@ def _csv(path: Path) -> Floats:
         if head != COLUMNS:
             raise ValueError(f"expected the head {','.join(COLUMNS)}, found {','.join(head)}")
         return np.array([[float(value) for value in row.values()] for row in reader])
+
+
+def _tum(path: Path) -> Floats:
+    lines = (line.partition("#")[0].split() for line in path.read_text(encoding="utf-8").splitlines())
+    return np.array([[float(value) for value in line] for line in lines if line])
 
 
 def _rotations(q: Floats) -> Floats:

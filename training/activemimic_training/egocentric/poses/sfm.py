@@ -63,9 +63,9 @@ def sfm_camera(settings: SfmCamera, clip: Clip, wrists: WristEstimate) -> Camera
             return CameraEstimate(clip.time_ns, metric_path(poses, scale), confidence, np.zeros(0))
         scales, points = np.full(len(clip), np.nan), np.zeros(len(clip), np.int64)
         for one in placed:
-            image = cv2.cvtColor(cv2.imread(str(_image(Path(folder), one.frame))), cv2.COLOR_BGR2RGB)
+            image = np.asarray(cv2.imread(str(_image(Path(folder), one.frame))))[..., ::-1]
             columns, rows = np.floor(one.pixels).astype(int).clip(0, (width - 1, height - 1)).T
-            metric = metric_depth(settings.scale, np.asarray(image), K)[rows, columns]
+            metric = metric_depth(settings.scale, image, K)[rows, columns]
             usable = np.ones(len(metric), np.bool_)
             scales[one.frame], points[one.frame] = frame_scale(metric, one.depth, usable, _MIN_POINTS)
     frames = np.array([one.frame for one in placed])
