@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ def poses() -> np.ndarray:
     return transform(so3_exp(turns), np.stack([0.2 * np.sin(0.8 * t), 0.08 * np.sin(t), 0.08 * np.cos(t)], -1))
 
 
+@cache
 def texture(seed: int) -> np.ndarray:
     numbers = np.random.default_rng(seed)
     parts = [numbers.uniform(0, 80, (side, side, 3)).astype(np.float32) for side in (8, 32, 128)]
@@ -81,17 +83,12 @@ def test_the_path_is_the_true_one_up_to_its_scale_and_always_the_same(
     assert rotation_angle(turned).max() < np.radians(3)
     assert ((found.confidence > 0.3) == known).all()
 
-    monkeypatch.setattr("activemimic_training.egocentric.poses.sfm.metric_depth", true_depth)
+    depths = (square_depth(truth[frame], K) for frame in np.flatnonzero(known))  # asked for one after the other
+    monkeypatch.setattr("activemimic_training.egocentric.poses.sfm.metric_depth", lambda *_: next(depths))
     metric = sfm_camera(settings(kind="unidepth"), clip, scene.hands(FRAMES, HAND))
     ratio = np.linalg.norm(np.diff(metric.T_world_camera[known, :3, 3], axis=0), axis=1).sum()
     assert ratio == pytest.approx(np.linalg.norm(np.diff(truth[known, :3, 3], axis=0), axis=1).sum(), rel=0.03)
     np.testing.assert_array_equal(metric.T_world_camera[:, :3, :3], found.T_world_camera[:, :3, :3])
-
-
-def true_depth(_: object, image: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Of the frame whose picture is closest."""
-    frame = min(range(FRAMES), key=lambda k: float(np.abs(picture(poses()[k], k).astype(int) - image).mean()))
-    return square_depth(poses()[frame], intrinsics)
 
 
 def square_depth(T_world_camera: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
