@@ -223,7 +223,7 @@ def _configuration_page(title: str, about: str, config: type[BaseModel]) -> str:
         rows = [
             (f"`{field}`", _field_type(about.annotation), _field_default(about), about.description or "")
             for field, about in section.model_fields.items()
-            if _section_of(about.annotation) is None
+            if not _sections_of(about.annotation)
         ]
         lines += [*_table(("field", "type", "default", "meaning"), rows), ""] if rows else []
     return "\n".join(lines)
@@ -233,15 +233,28 @@ def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[B
     """A section and those inside it, by the names that lead to them."""
     yield name, section
     for field, about in section.model_fields.items():
-        if inner := _section_of(about.annotation):
-            yield from _sections(inner, f"{name}.{field}" if name else field)
+        found = _sections_of(about.annotation)
+        for inner in found:
+            choice = f" ({_kind(inner)})" if len(found) > 1 or _kind(inner) else ""
+            yield from _sections(inner, (f"{name}.{field}" if name else field) + choice)
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+def _sections_of(annotation: Any) -> list[type[BaseModel]]:
+    """The section that a field holds, or those of which it holds one."""
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    if get_origin(annotation) in (dict, tuple, Literal):
+        return [it for it in get_args(annotation) if isinstance(it, type) and issubclass(it, BaseModel)]
+    return [section for it in get_args(annotation) for section in _sections_of(it)]
+
+
+def _kind(section: type[BaseModel]) -> str:
+    """Which of several it is, by the field that tells them apart."""
+    for name in ("backend", "kind"):
+        choices = get_args(section.model_fields[name].annotation) if name in section.model_fields else ()
+        if len(choices) == 1:
+            return f"{name}: {choices[0]}"
+    return ""
 
 
 def _field_type(annotation: Any) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,9 +18,8 @@ from pydantic import (
 
 from activemimic_training.configuration import read_config
 from activemimic_training.egocentric.calibration import Calibration
-
-# Whoever performs a task may stand in another folder.
-AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+from activemimic_training.egocentric.poses.settings import AbsolutePath, CameraSettings, WristSettings
+from activemimic_training.egocentric.quality import QualityConfig
 
 
 class EgocentricConfigError(ValueError):
@@ -134,6 +132,9 @@ class EgocentricConfig(_Section):
     segment: SegmentSection = SegmentSection()
     filter: FilterSection = FilterSection()
     frames: FramesSection = FramesSection()
+    wrists: WristSettings | None = None
+    camera: CameraSettings | None = None
+    quality: QualityConfig = QualityConfig()
     licences: LicenceSection = LicenceSection()
     running: RunningSection = RunningSection()
 
