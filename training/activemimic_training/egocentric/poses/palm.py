@@ -56,7 +56,8 @@ def place_hand(shape: Floats, pixels: Floats, K: Floats) -> tuple[Floats, float]
     zero, one = np.zeros(LANDMARKS), np.ones(LANDMARKS)
     u, v = rays.T
     rows = np.concatenate([np.stack([one, zero, -u], -1), np.stack([zero, one, -v], -1)])
-    place = np.linalg.lstsq(rows, np.concatenate([turned[:, 2] * u - turned[:, 0], turned[:, 2] * v - turned[:, 1]]))[0]
+    right = np.concatenate([turned[:, 2] * u - turned[:, 0], turned[:, 2] * v - turned[:, 1]])
+    place = np.linalg.lstsq(rows, right, rcond=None)[0]
     points = turned + place
     if not (points[:, 2] > _NEAREST_M).all():
         return None

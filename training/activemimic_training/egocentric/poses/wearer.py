@@ -17,7 +17,8 @@ from activemimic_training.egocentric.poses.estimates import WristEstimate
 _BOTTOM = 0.2  # of the image's height above its lower edge: a body that ends there is not the wearer's
 _OWN_SHOULDERS_M, _FOREIGN_SHOULDERS_M = 0.5, 1.0  # from the camera
 _NOBODY = 0.5  # what a frame costs without a wearer; a person's cost goes from 0 to 1
-_FAR_M = 0.5  # wrists that go further in a frame tell nothing of who it is
+_CHANGE = 0.2  # and what it costs, twice, if the wrists are elsewhere for a frame: one sure of being the wearer stays
+_FAR_M = 0.5  # wrists that go further than this in a frame tell no more of who it is
 _MARGIN = 0.1  # of the image's longer side, outside of which a wrist is still near
 _DISAGREE_RAD = 1.4  # of the model's own two opinions: from there on it takes the hand's no more
 
@@ -67,7 +68,7 @@ def wearer(frames: Sequence[Sequence[Person]], K: Floats, width: int, height: in
         change = np.zeros((len(people) + 1, len(before) + 1))
         for now, person in enumerate(people):
             for then, former in enumerate(before):
-                change[now, then] = _NOBODY * min(_moved_m(former, person) / _FAR_M, 1.0)
+                change[now, then] = _CHANGE * min(_moved_m(former, person) / _FAR_M, 1.0)
         total = cost + change
         back.append(total.argmin(axis=1))
         cost, before = total.min(axis=1) + own, people
