@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
-
-if TYPE_CHECKING:
-    from activemimic_training.dataset import BuildResult
+from activemimic_bringup.cli.build_report import BuildReport
+from activemimic_bringup.cli.errors import FAILED, UsageProblem
 
 app = typer.Typer(no_args_is_help=True, help="Turn recorded episodes into a dataset, and look at it.")
 imports = typer.Typer(no_args_is_help=True, help="Make a dataset of others' recordings.")
@@ -33,7 +31,7 @@ def build(
     """Convert episodes to a LeRobotDataset folder; split them at gaps. Exits with 1 if a bag could not be read."""
     from activemimic_training.dataset import build_dataset
 
-    with _Report() as report:
+    with BuildReport() as report:
         result = build_dataset(
             episodes,
             out,
@@ -79,7 +77,7 @@ def import_agibot(
         _one_of("--lift-unit", lift_unit, "m", "cm"),
         _one_of("--head-unit", head_unit, "rad", "deg"),
     )
-    with _Report() as report:
+    with BuildReport() as report:
         result = import_agibot_world(
             source, out, fps, options, workers, max_gap_s, min_seconds, version, report.progress
         )
@@ -109,7 +107,7 @@ def import_ego(
         _one_of("--image-order", image_order, "rgb", "bgr"),
         _one_of("--split", split, "train", "valid", "all"),
     )
-    with _Report() as report:
+    with BuildReport() as report:
         result = import_egomimic(source, out, options, workers, min_seconds, version, report.progress)
     report.show(result)
 
@@ -218,40 +216,3 @@ def _one_of(option: str, value: str, *choices: str) -> Any:
     if value not in choices:
         raise UsageProblem(f"{option} {value!r}: expected {', '.join(choices)}")
     return value
-
-
-class _Report:
-    """A bar while recordings are converted, and afterwards what became of them."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = Console(soft_wrap=True, highlight=False)
-        columns = (TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console)
-        self._task = self._bar.add_task("episodes", total=None)
-
-    def __enter__(self) -> _Report:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def progress(self, done: int, total: int, name: str) -> None:
-        self._bar.update(self._task, completed=done, total=total)
-
-    def show(self, result: BuildResult) -> None:
-        """Print what was left out and why; ends the command with 1 if something could not be read."""
-        for cut in result.cuts:
-            text = f"cut: {cut.bag}, {cut.from_s:.2f} to {cut.to_s:.2f} s: {cut.reason}"
-            self._console.print(text, style="yellow", markup=False)
-        for skipped in result.skipped:
-            if not skipped.broken:
-                self._console.print(f"left out: {skipped.bag}: {skipped.reason}", style="yellow", markup=False)
-        for broken in result.broken:
-            print_error(f"{broken.bag}: {broken.reason}")
-        self._console.print(f"{result.root}: {result.episodes} episodes, {result.frames} frames", markup=False)
-        if result.broken:
-            raise typer.Exit(FAILED)

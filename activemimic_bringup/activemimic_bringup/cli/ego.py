@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from activemimic_bringup.cli.build_report import BuildReport
 from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
 
 if TYPE_CHECKING:
     from activemimic_training.egocentric.pipeline import RunStatus, StageProgress
+
+_SHOWN = 10  # reasons; a corpus may have thousands
 
 app = typer.Typer(no_args_is_help=True, help="Turn videos of people's own view into training data.")
 
@@ -82,6 +85,28 @@ def status(out: Annotated[Path, typer.Argument(help="The run's folder.")]) -> No
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    out: Annotated[Path, typer.Option(help="The dataset's folder; must not exist.")],
+    version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
+    image_px: Annotated[
+        int, typer.Option(min=16, max=2048, help="Side of the square images; even, as video wants it.")
+    ] = 448,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Make a dataset of the trajectories that a run kept. Killed, the same command goes on."""
+    from activemimic_training.egocentric.corpus import export_run
+
+    if image_px % 2:
+        raise UsageProblem(f"--image-px {image_px}: expected an even number")
+    with BuildReport() as report:
+        result, done = export_run(run, out, image_px, workers, version, report.progress)
+    if left := len(done.unfinished("quality")):
+        typer.echo(f"{left} of {done.items} items are not through stage quality and not in it: activemimic ego status")
+    report.show(result)
+
+
+@app.command()
 def evaluate(
     predicted: Annotated[Path, typer.Argument(help="A trajectory (.npz), or a folder of them.")],
     truth: Annotated[Path, typer.Argument(help="The same of the truth; episodes are matched by name, frames by time.")],
@@ -116,6 +141,14 @@ def _show(found: RunStatus, console: Any) -> None:
     segments = f"{found.proposed} segments, {found.rejected} of them rejected"
     episodes = f"{found.episodes} episodes, {found.episode_s / 60:.1f} min; {found.dropped} pieces too short"
     console.print(f"{counts}\n{segments}\n{episodes}", markup=False)
+    if found.finished["quality"] or found.lost:
+        for lost in found.lost[:_SHOWN]:
+            console.print(f"left out: {lost.episode}: {lost.stage}: {lost.reason}", style="yellow", markup=False)
+        if len(found.lost) > _SHOWN:
+            text = f"and {len(found.lost) - _SHOWN} more: left_out in items/*/{{wrists,camera,quality}}/episodes.json"
+            console.print(text, style="yellow", markup=False)
+        kept = f"{found.kept} trajectories, {found.kept_s / 60:.1f} min; left out {len(found.lost)} times"
+        console.print(kept, markup=False)
 
 
 class _Bars:

@@ -31,7 +31,7 @@ from activemimic_training.egocentric.stages import Task
 from activemimic_training.egocentric.status import run_status
 from typer.testing import CliRunner
 
-run = partial(run_pipeline, workers=1)
+run = partial(run_pipeline, workers=1, until="frames")
 with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
 
@@ -132,7 +132,7 @@ def test_kill_it_whenever_you_like(corpus: Path, tmp_path: Path) -> None:
     expected = tmp_path / "expected"
     run([corpus], expected, configured(corpus))
     out = tmp_path / "out"
-    words = ["ego", "run", corpus, "--out", out, "--segments", tmp_path / "segments.json"]
+    words = ["ego", "run", corpus, "--out", out, "--segments", tmp_path / "segments.json", "--until", "frames"]
     command = [sys.executable, "-m", "activemimic_bringup.cli.main", *words, "--set", "filter.enabled=false"]
     for count in (2, 9):
         with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -216,6 +216,7 @@ def test_what_cannot_work_is_said_before_anything_runs(corpus: Path, tmp_path: P
     server = {"backend": "server", "model": "Qwen/Qwen3-VL-8B-Instruct", "url": "http://127.0.0.1:9/v1"}
     for sections, text in (
         ({"segment": {}}, "segment.model: expected a model, or own segments"),
+        ({}, "wrists.backend: expected one for stage wrists, or --until frames; found none"),
         ({"filter": {}}, "filter.model: expected a model, or filter.enabled=false"),
         ({"segment": {"model": server}}, "127.0.0.1:9/v1/models: cannot be reached"),
         ({"segment": {"given": "/no/such.json"}}, "/no/such.json: cannot be read"),
@@ -226,7 +227,7 @@ def test_what_cannot_work_is_said_before_anything_runs(corpus: Path, tmp_path: P
         ),
     ):
         with pytest.raises((EgocentricConfigError, EgocentricError), match=text):
-            run([corpus], tmp_path / "out", configured(corpus, **sections))
+            run([corpus], tmp_path / "out", configured(corpus, **sections), until=None)
     assert not (tmp_path / "out").exists()
     with pytest.raises(EgocentricError, match="nowhere: expected a video or a folder, found nothing"):
         run([tmp_path / "nowhere"], tmp_path / "out", configured(corpus))
@@ -259,7 +260,7 @@ def test_a_configuration_is_read_strictly(tmp_path: Path) -> None:
 def test_the_commands_name_what_failed_and_count_the_rest(corpus: Path, tmp_path: Path) -> None:
     words = ["run", str(corpus), "--out", str(tmp_path / "out"), "--segments", str(tmp_path / "segments.json")]
     runner = CliRunner(env={"COLUMNS": "160"})
-    result = runner.invoke(app, ["ego", *words, "--set", "filter.enabled=false", "--workers", "1"])
+    result = runner.invoke(app, ["ego", *words, "--set", "filter.enabled=false", "--until", "frames", "--workers", "1"])
     assert result.exit_code == 1
     lines = [line for line in result.output.splitlines() if line.startswith("error: ")]
     assert [line.split(": ")[1] for line in lines] == ["cut_short", "empty", "unnamed"]

@@ -148,7 +148,9 @@ def _jitter(compared: Sequence[Compared], body: int) -> dict[str, float]:
     return {"jitter_m_s2": float(made), "truth_jitter_m_s2": float(true)}
 
 
-def _calibrated(compared: Sequence[Compared], hand: int, config: EvaluateConfig) -> tuple[dict[str, Any], Floats] | None:
+def _calibrated(
+    compared: Sequence[Compared], hand: int, config: EvaluateConfig
+) -> tuple[dict[str, Any], Floats] | None:
     """A wrist's figures without its constant rotation offset, over the frames in which that was not looked for, and it.
 
     None where too few of them have both an estimate and a truth.

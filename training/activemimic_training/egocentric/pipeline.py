@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -213,8 +214,13 @@ def _check(config: EgocentricConfig, stages: Sequence[Stage]) -> None:
             raise EgocentricConfigError("filter.model: expected a model, or filter.enabled=false; found neither")
         check_reachable(config.filter.model)
     for name, settings in (("wrists", config.wrists), ("camera", config.camera)):
-        if name in names and settings is None:
+        if name not in names:
+            continue
+        if settings is None:
             raise EgocentricConfigError(f"{name}.backend: expected one for stage {name}, or --until frames; found none")
+        for module, command in settings.packages().items():
+            if find_spec(module) is None:
+                raise EgocentricConfigError(f"{name}.backend: {settings.backend} needs {module}: {command}")
 
 
 def _manifest(inputs: Iterable[Path], out: Path) -> list[Item]:

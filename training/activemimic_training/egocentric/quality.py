@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +48,7 @@ class QualityConfig(BaseModel):
     max_scale_spread: PositiveFloat = Field(0.3, description="Relative, of the metric scale over an episode's frames.")
     smoothing_s: NonNegativeFloat = Field(0.3, description="Neighbours on either side that smooth a pose; 0: no one.")
     swapped_confidence: float = Field(0.5, ge=0, le=1, description="Factor for wrists that were exchanged.")
+    blurred_confidence: float = Field(0.5, ge=0, le=1, description="Factor for all that is seen in a blurred image.")
 
     @field_validator("smoothing_s")
     @classmethod
@@ -64,6 +65,7 @@ Kind = Literal[
     "implausible speed",
     "gap",
     "jump",
+    "cut",
     "unseen",
     "scale",
     "too short",
@@ -109,6 +111,11 @@ class QualityResult:
     frames: int
     episodes: list[CleanEpisode] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    def add(self, part: QualityResult, first: int) -> None:
+        """Take over what a check found in the part of the trajectory that begins with frame `first`."""
+        self.episodes += [replace(it, first=first + it.first, stop=first + it.stop) for it in part.episodes]
+        self.findings += [replace(it, first=first + it.first, stop=first + it.stop) for it in part.findings]
 
     def report(self) -> dict[str, object]:
         """For a file: what every episode is made of, and every finding."""

@@ -32,14 +32,14 @@ class EpisodeScale:
     spread: float
 
 
-def frame_scale(metric: Floats, normalised: Floats, usable: Flags) -> tuple[float, int]:
+def frame_scale(metric: Floats, normalised: Floats, usable: Flags, min_pixels: int = MIN_PIXELS) -> tuple[float, int]:
     """s_k of Eq. 7, the median of D_metric / D_normalised, and the number of pixels it comes from.
 
-    NaN with fewer than MIN_PIXELS: there is no scale to fall back on.
+    NaN with fewer than `min_pixels`: there is no scale to fall back on.
 
     Args:
-        metric, normalised: z depths (H, W), in metres and in the path's unit.
-        usable: (H, W), False for pixels that are not confident or lie on hands, which move.
+        metric, normalised: z depths (H, W) or (N,), in metres and in the path's unit.
+        usable: of their shape, False for pixels that are not confident or lie on hands, which move.
     """
     if not metric.shape == normalised.shape == usable.shape:
         raise GeometryError(
@@ -47,7 +47,7 @@ def frame_scale(metric: Floats, normalised: Floats, usable: Flags) -> tuple[floa
         )
     good = usable & np.isfinite(metric) & np.isfinite(normalised) & (metric > 0) & (normalised > 0)
     count = int(good.sum())
-    return (float(np.median(metric[good] / normalised[good])) if count >= MIN_PIXELS else float("nan")), count
+    return (float(np.median(metric[good] / normalised[good])) if count >= min_pixels else float("nan")), count
 
 
 def episode_scale(frames: Floats, pixels: npt.NDArray[np.int64], name: str) -> EpisodeScale:
@@ -58,12 +58,17 @@ def episode_scale(frames: Floats, pixels: npt.NDArray[np.int64], name: str) -> E
     known = frames[np.isfinite(frames)]
     if len(known) == 0 or len(known) < MIN_FRAMES_SHARE * len(frames):
         raise EgocentricError(
-            f"{name}: metric scale: expected at least {MIN_PIXELS} usable pixels in {MIN_FRAMES_SHARE:.0%} of the "
+            f"{name}: metric scale: expected enough usable pixels in {MIN_FRAMES_SHARE:.0%} of the "
             f"frames, found them in {len(known)} of {len(frames)}"
         )
-    scale = float(np.median(known))
-    low, high = np.percentile(known / scale, [16, 84])
-    return EpisodeScale(scale, frames, pixels, float(high - low) / 2)
+    return EpisodeScale(float(np.median(known)), frames, pixels, scale_spread(frames))
+
+
+def scale_spread(frames: Floats) -> float:
+    """Half the distance of the 16th from the 84th percentile of s_k / s, of the frames (K,) that have one."""
+    known = frames[np.isfinite(frames)]
+    low, high = np.percentile(known / np.median(known), [16, 84])
+    return float(high - low) / 2
 
 
 def metric_path(T_world_camera: Floats, scale: float) -> Floats:

@@ -31,6 +31,8 @@ from activemimic_training.egocentric.item import Item
 from activemimic_training.egocentric.language import BadReplyError, UnavailableError
 from activemimic_training.egocentric.licences import OWN, Use, model_licence
 from activemimic_training.egocentric.poses.camera import camera
+from activemimic_training.egocentric.poses.join import quality
+from activemimic_training.egocentric.poses.settings import PoseSettings
 from activemimic_training.egocentric.poses.wrists import wrists
 from activemimic_training.egocentric.segment import given_segments, segment
 
@@ -255,8 +257,27 @@ def _model_uses(stage: str, model: LanguageSection | None) -> list[Use]:
     return [Use(stage, model.model, OWN if own else model_licence(model.model, model.licence))]
 
 
-def _backend(settings: BaseModel | None) -> Any:
-    return _plain(settings) if settings else None
+def _pose_stage(name: str, reads: tuple[str, ...], run: Callable[..., None]) -> Stage:
+    """A stage whose section of the configuration, of the same name, says which backend serves it."""
+
+    def section(config: EgocentricConfig) -> PoseSettings | None:
+        found: PoseSettings | None = getattr(config, name)
+        return found
+
+    def settings(config: EgocentricConfig) -> Any:
+        found = section(config)
+        return _plain(found, device=True, folder=True, scale={"device"}) if found else None
+
+    def sources(item: Item, config: EgocentricConfig) -> dict[str, str]:
+        found = section(config)
+        files = found.files(item.id) if found else []
+        return {path.name: _digest(path.read_bytes()) for path in files if path.is_file()}
+
+    def uses(config: EgocentricConfig) -> list[Use]:
+        found = section(config)
+        return [Use(name, model, model_licence(model, licence)) for model, licence in found.models()] if found else []
+
+    return Stage(name, 1, reads, run, settings, sources, uses)
 
 
 STAGES: tuple[Stage, ...] = (
@@ -279,8 +300,9 @@ STAGES: tuple[Stage, ...] = (
         uses=lambda config: _model_uses("filter", config.filter.model) if config.filter.enabled else [],
     ),
     Stage("frames", 1, ("ingest", "filter"), frames, lambda config: _plain(config.frames)),
-    Stage("wrists", 1, ("ingest", "frames"), wrists, lambda config: _backend(config.wrists)),
-    Stage("camera", 1, ("ingest", "frames", "wrists"), camera, lambda config: _backend(config.camera)),
+    _pose_stage("wrists", ("ingest", "frames"), wrists),
+    _pose_stage("camera", ("ingest", "frames", "wrists"), camera),
+    Stage("quality", 1, ("ingest", "frames", "wrists", "camera"), quality, lambda config: _plain(config.quality)),
 )
 
 

@@ -14,6 +14,7 @@ from activemimic_training.egocentric.config import load_config
 from activemimic_training.egocentric.errors import EgocentricError
 from activemimic_training.egocentric.frames import FPS
 from activemimic_training.egocentric.item import Item, LeftOut
+from activemimic_training.egocentric.poses.episodes import episodes_of, left_out_of
 from activemimic_training.egocentric.segment import Segments
 from activemimic_training.egocentric.stages import STAGES, config_hash, read_quarantine, read_stage, stage_folder
 
@@ -37,6 +38,15 @@ class StageStatus:
     seconds: float | None
 
 
+@dataclass(frozen=True)
+class LostEpisode:
+    """An episode, or a part of one, that a stage left out."""
+
+    stage: str
+    episode: str
+    reason: str
+
+
 @dataclass
 class RunStatus:
     """`working`: a run is at work now. `assumed`: items whose camera is a guess."""
@@ -53,12 +63,19 @@ class RunStatus:
     episodes: int = 0
     frames: int = 0
     dropped: int = 0  # pieces between gaps that were too short
+    kept: int = 0  # pieces of episodes with a trajectory
+    kept_frames: int = 0
+    lost: list[LostEpisode] = field(default_factory=list)
     finished: dict[str, set[str]] = field(default_factory=dict)  # stage -> items
     all_items: list[str] = field(default_factory=list)
 
     @property
     def episode_s(self) -> float:
         return self.frames / FPS
+
+    @property
+    def kept_s(self) -> float:
+        return self.kept_frames / FPS
 
     def unfinished(self, stage: str) -> list[str]:
         """The items that `stage` has not finished."""
@@ -124,6 +141,17 @@ def _count(out: Path, status: RunStatus) -> None:
         status.dropped += len(about["dropped"])
         status.episodes += len(about["episodes"])
         status.frames += sum(_frames(folder / name) for name in about["episodes"])
+    for stage in ("wrists", "camera", "quality"):
+        for item in sorted(status.finished[stage]):
+            folder = stage_folder(out, item, stage)
+            status.lost += [LostEpisode(stage, it["episode"], it["reason"]) for it in left_out_of(folder)]
+    for item in status.finished["quality"]:
+        folder = stage_folder(out, item, "quality")
+        pieces = episodes_of(folder)
+        status.kept += len(pieces)
+        for clip in {piece.partition("/")[0] for piece in pieces}:
+            found = json.loads((folder / clip / "quality.json").read_text())["episodes"]
+            status.kept_frames += sum(piece["stop"] - piece["first"] for piece in found)
 
 
 def _frames(episode: Path) -> int:

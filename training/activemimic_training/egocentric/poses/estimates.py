@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from activemimic_training.egocentric.errors import EgocentricError
 from activemimic_training.egocentric.geometry import Floats, is_known, is_rigid
 from activemimic_training.egocentric.trajectory import Times
+
+_OF_FRAMES = ("time_ns", "T_world_camera", "confidence")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,23 @@ class CameraEstimate:
     T_world_camera: Floats
     confidence: Floats
     frame_scales: Floats
+
+    @classmethod
+    def none(cls, time_ns: Times) -> CameraEstimate:
+        """Nothing was found in any frame (T,)."""
+        frames = len(time_ns)
+        return cls(time_ns, np.full((frames, 4, 4), np.nan), np.zeros(frames), np.zeros(0))
+
+    @classmethod
+    def joined(cls, parts: Sequence[CameraEstimate]) -> CameraEstimate:
+        """One after the other; each keeps the world that it has."""
+        scaled = any(len(part.frame_scales) for part in parts)
+        scales = [
+            part.frame_scales if len(part.frame_scales) else np.full(len(part.time_ns) * scaled, np.nan)
+            for part in parts
+        ]
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _OF_FRAMES}
+        return cls(frame_scales=np.concatenate(scales), **columns)
 
     def validate(self, name: Path | str, frames: int) -> None:
         """Raises EgocentricError naming the first field that is not what the class says."""
@@ -65,6 +85,10 @@ class WristEstimate:
     T_camera_wrist: Floats
     confidence: Floats
     boxes_px: Floats
+
+    def between(self, first: int, stop: int) -> WristEstimate:
+        """The frames `first` to `stop` (exclusive)."""
+        return WristEstimate(**{field.name: getattr(self, field.name)[first:stop] for field in fields(self)})
 
     def validate(self, name: Path | str, frames: int) -> None:
         """Raises EgocentricError naming the first field that is not what the class says."""

@@ -91,9 +91,8 @@ def _detector(min_score: float) -> Any:
     try:
         from mediapipe.python.solutions.hands import Hands
     except ModuleNotFoundError as error:
-        found = "none" if error.name == "mediapipe" else f"one without {error.name}"
         raise EgocentricConfigError(
-            f"wrists.backend mediapipe: expected mediapipe of 0.10.14 to 0.10.21, found {found}: pip install "
-            "'activemimic_training[hands]' in an environment of its own (docs/how-to/egocentric-video.md)"
+            f"wrists.backend: expected mediapipe 0.10.14 to 0.10.21, found no module {error.name}: pip install "
+            "'activemimic_training[hands]' in an environment of its own"
         ) from None
     return Hands(static_image_mode=True, max_num_hands=_MOST_HANDS, min_detection_confidence=min_score)

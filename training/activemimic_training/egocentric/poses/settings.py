@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 # Whoever performs a task may stand in another folder.
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
@@ -20,6 +20,10 @@ class PoseSettings(BaseModel):
     def models(self) -> list[tuple[str, str | None]]:
         """The models it uses, each with the licence that is stated for it."""
         return []
+
+    def packages(self) -> dict[str, str]:
+        """What has to be installed, by module, with the command that does it."""
+        return {}
 
     def files(self, video: str) -> list[Path]:
         """What it reads of a video besides the stages' results, by the video's id; a file may not be there."""
@@ -53,6 +57,9 @@ class MediapipeWrists(PoseSettings):
     def models(self) -> list[tuple[str, str | None]]:
         return [("MediaPipe hands", None)]
 
+    def packages(self) -> dict[str, str]:
+        return {"mediapipe": "pip install 'activemimic_training[hands]' in an environment of its own"}
+
 
 class Sam3dBodyWrists(PoseSettings):
     """SAM-3D-Body, from a checkout of its repository and weights that were downloaded."""
@@ -79,11 +86,98 @@ class Sam3dBodyWrists(PoseSettings):
 
 
 class SuppliedCamera(PoseSettings):
-    """A camera's path that somebody else found, in metres: a trajectory (.npz, EgoTrajectory) by the video's name."""
+    """A camera's path that somebody else found, in metres and with OpenCV's axes, by the video's name.
+
+    A trajectory (.npz, EgoTrajectory), or else a text file of t x y z qx qy qz qw, camera to world, t in s since the
+    video's first frame: `.csv` with commas and that head, `.txt` as TUM has it.
+    """
 
     backend: Literal["supplied"]
-    folder: AbsolutePath = Field(description="With <video>.npz.")
+    folder: AbsolutePath = Field(description="With <video>.npz, .csv or .txt.")
+    max_gap_s: PositiveFloat = Field(
+        0.2, description="Of .csv and .txt: between poses further apart nothing is interpolated."
+    )
+
+    def files(self, video: str) -> list[Path]:
+        return [self.folder / f"{video}{ending}" for ending in (".npz", ".csv", ".txt")]
+
+
+class UniDepth(PoseSettings):
+    """UniDepth's metric depth of every image settles the scale (Eq. 7, 8)."""
+
+    kind: Literal["unidepth"] = "unidepth"
+    model: str = Field("lpiccinelli/unidepth-v2-vitl14", description="On the Hugging Face hub, or a folder.")
+    licence: str | None = Field(None, description="Of its weights; needed where the model is not a known one.")
+    device: str = "cuda"
+
+    def models(self) -> list[tuple[str, str | None]]:
+        return [(self.model, self.licence)]
+
+    def packages(self) -> dict[str, str]:
+        return {"unidepth": "pip install git+https://github.com/lpiccinelli-eth/UniDepth"}
+
+
+class VggtCamera(PoseSettings):
+    """VGGT in windows laid over each other; one where the episode fits."""
+
+    backend: Literal["vggt"]
+    model: str = Field("facebook/VGGT-1B", description="On the Hugging Face hub, or a folder.")
+    licence: str | None = Field(None, description="Of its weights; needed where the model is not a known one.")
+    device: str = "cuda"
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    window: int = Field(128, ge=3, description="Frames that it sees at once; 100 take 21 GB.")
+    overlap: int = Field(32, ge=1, description="Frames that a window shares with the one before; at most half of it.")
+    confident: float = Field(0.75, ge=0, description="Pixels count whose confidence is this share of the image's mean.")
+    max_residual: PositiveFloat = Field(
+        0.05, description="Of the depth: windows that agree less where they overlap leave the episode out."
+    )
+    max_focal_error: PositiveFloat = Field(
+        0.3, description="A focal length found this far from the calibration's, relative, leaves the episode out."
+    )
+    scale: UniDepth = UniDepth()
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> VggtCamera:
+        if 2 * self.overlap > self.window:
+            raise ValueError(f"overlap: expected at most half of window {self.window}, found {self.overlap}")
+        return self
+
+    def models(self) -> list[tuple[str, str | None]]:
+        return [(self.model, self.licence), *self.scale.models()]
+
+    def packages(self) -> dict[str, str]:
+        return {"vggt": "pip install git+https://github.com/facebookresearch/vggt", **self.scale.packages()}
+
+
+class KnownDepth(PoseSettings):
+    """How far away things are, as somebody says who was there."""
+
+    kind: Literal["known_depth"]
+    median_m: PositiveFloat = Field(description="Of the points by which the camera is found, m from the camera.")
+
+
+SparseScale = Annotated[UniDepth | KnownDepth, Field(discriminator="kind")]
+
+
+class SfmCamera(PoseSettings):
+    """Structure from motion (COLMAP) with the calibrated camera. It takes no GPU and no weights.
+
+    It finds no metres: those come from `scale`.
+    """
+
+    backend: Literal["sfm"]
+    scale: SparseScale
+    longest_side_px: int = Field(640, ge=64, description="Of the images in which features are looked for.")
+    features: int = Field(2000, ge=50, description="At most, of an image.")
+    overlap: int = Field(10, ge=1, description="Frames after it that a frame is matched with.")
+    min_registered: float = Field(0.5, gt=0, le=1, description="Share of the frames it has to find, in one piece.")
+
+    def models(self) -> list[tuple[str, str | None]]:
+        return self.scale.models()
+
+    def packages(self) -> dict[str, str]:
+        return {"pycolmap": "pip install 'activemimic_training[sfm]'", **self.scale.packages()}
 
 
 WristSettings = Annotated[SuppliedWrists | MediapipeWrists | Sam3dBodyWrists, Field(discriminator="backend")]
-CameraSettings = Annotated[SuppliedCamera, Field(discriminator="backend")]
+CameraSettings = Annotated[SuppliedCamera | VggtCamera | SfmCamera, Field(discriminator="backend")]

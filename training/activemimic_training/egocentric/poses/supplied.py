@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import inverse
+from activemimic_training.egocentric.geometry import inverse, is_known
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
+from activemimic_training.egocentric.poses.path_file import at_times, read_path
 from activemimic_training.egocentric.poses.settings import SuppliedCamera, SuppliedWrists
 from activemimic_training.egocentric.poses.wrist_table import read_wrist_table
 from activemimic_training.egocentric.trajectory import EgoTrajectory
@@ -15,6 +16,13 @@ from activemimic_training.egocentric.trajectory import EgoTrajectory
 
 def supplied_camera(settings: SuppliedCamera, clip: Clip, wrists: WristEstimate) -> CameraEstimate:
     """The supplied path at the clip's ticks. Raises EgocentricError."""
+    trajectory, *texts = settings.files(clip.item.id)
+    if not trajectory.is_file() and (text := next((path for path in texts if path.is_file()), None)):
+        poses = at_times(*read_path(text), clip.time_ns, round(settings.max_gap_s * 1e9))
+        known = is_known(poses)
+        if not known.any():
+            raise EgocentricError(f"{text}: t: expected poses at the time of {clip.name}, {_span(clip)}, found none")
+        return CameraEstimate(clip.time_ns, poses, known.astype(np.float64), np.zeros(0))
     found = _at_ticks(settings, clip)
     return CameraEstimate(clip.time_ns, found.T_world_camera, found.camera_confidence, np.zeros(0))
 
@@ -22,8 +30,8 @@ def supplied_camera(settings: SuppliedCamera, clip: Clip, wrists: WristEstimate)
 def supplied_wrists(settings: SuppliedWrists, clip: Clip) -> WristEstimate:
     """The supplied wrists at the clip's ticks, of an .npz where the camera is known too. Raises EgocentricError."""
     unknown_boxes = np.full((len(clip), 2, 4), np.nan)
-    table = settings.folder / f"{clip.item.id}.csv"
-    if table.exists() and not table.with_suffix(".npz").exists():
+    trajectory, table = settings.files(clip.item.id)
+    if table.is_file() and not trajectory.is_file():
         T, trust = read_wrist_table(table, clip.time_ns, settings.max_gap_s)
         return WristEstimate(clip.time_ns, T, trust, unknown_boxes)
     found = _at_ticks(settings, clip)
@@ -40,7 +48,11 @@ def _at_ticks(settings: SuppliedCamera | SuppliedWrists, clip: Clip) -> EgoTraje
     part = found.between(first, first + len(clip))
     if not np.array_equal(part.time_ns, clip.time_ns):
         raise EgocentricError(
-            f"{path}: time_ns: expected the frames of {clip.name}, {clip.time_ns[0]} to {clip.time_ns[-1]} ns, "
-            f"found {found.time_ns[0]} to {found.time_ns[-1]} ns"
+            f"{path}: time_ns: expected the frames of {clip.name}, {_span(clip)}, found "
+            f"{found.time_ns[0]} to {found.time_ns[-1]} ns"
         )
     return part
+
+
+def _span(clip: Clip) -> str:
+    return f"{clip.time_ns[0]} to {clip.time_ns[-1]} ns"

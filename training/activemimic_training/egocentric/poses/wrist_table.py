@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, interpolate, transform
+from activemimic_training.egocentric.geometry import Floats, is_known, transform
+from activemimic_training.egocentric.poses.path_file import at_times, rotations
 from activemimic_training.egocentric.trajectory import HANDS, Times
 
 _COLUMNS = ["t", "hand", "x", "y", "z", "qx", "qy", "qz", "qw"]
-_SAME_S = 1e-6
 
 
 def read_wrist_table(path: Path, time_ns: Times, max_gap_s: float) -> tuple[Floats, Floats]:
     """T_camera_wrist (T, 2, 4, 4) and confidence (T, 2) at the times (T,), ns since the video's first frame.
 
-    Between two rows of a hand at most `max_gap_s` apart the motion is a screw, and trusted as the worse of them.
+    Between two rows of a hand at most `max_gap_s` apart the motion is a screw.
 
     Raises EgocentricError.
     """
@@ -27,24 +27,19 @@ def read_wrist_table(path: Path, time_ns: Times, max_gap_s: float) -> tuple[Floa
     for side, hand in enumerate(HANDS):
         rows = table[table["hand"] == hand].sort_values("t")
         if len(rows):
-            T[:, side], confidence[:, side] = _at(time_ns / 1e9, rows, max_gap_s)
+            T[:, side], confidence[:, side] = _at(time_ns, rows, max_gap_s)
     return T, confidence
 
 
-def _at(times: Floats, rows: pd.DataFrame, max_gap_s: float) -> tuple[Floats, Floats]:
+def _at(time_ns: Times, rows: pd.DataFrame, max_gap_s: float) -> tuple[Floats, Floats]:
     """Poses (T, 4, 4) and confidence (T,) of one hand, from its rows in the order of time."""
-    known, trust, poses = rows["t"].to_numpy(), rows["confidence"].to_numpy(), _poses(rows)
-    after = np.searchsorted(known, times - _SAME_S).clip(0, len(known) - 1)
-    before = np.maximum(after - 1, 0)
-    exact = np.abs(known[after] - times) <= _SAME_S
-    span = known[after] - known[before]
-    between = ~exact & (known[before] < times) & (times < known[after]) & (span <= max_gap_s + _SAME_S)
-    T, confidence = np.full((len(times), 4, 4), np.nan), np.zeros(len(times))
-    T[exact], confidence[exact] = poses[after[exact]], trust[after[exact]]
-    a, b = before[between], after[between]
-    T[between] = interpolate(poses[a], poses[b], (times[between] - known[a]) / span[between])
-    confidence[between] = np.minimum(trust[a], trust[b])
-    return T, confidence
+    known_ns = np.round(rows["t"].to_numpy() * 1e9).astype(np.int64)
+    quaternions = rows[["qx", "qy", "qz", "qw"]].to_numpy()
+    unit = quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)
+    poses = at_times(
+        known_ns, transform(rotations(unit), rows[["x", "y", "z"]].to_numpy()), time_ns, round(max_gap_s * 1e9)
+    )
+    return poses, np.where(is_known(poses), np.interp(time_ns, known_ns, rows["confidence"].to_numpy()), 0.0)
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -66,19 +61,6 @@ def _table(path: Path) -> pd.DataFrame:
     _refuse(path, table, "qw", "a quaternion of length 1", np.abs(length - 1) > 0.01)
     _refuse(path, table, "t", "one row of a hand at a time", table.duplicated(["t", "hand"]).to_numpy())
     return table
-
-
-def _poses(rows: pd.DataFrame) -> Floats:
-    q = rows[["qx", "qy", "qz", "qw"]].to_numpy()
-    x, y, z, w = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
-    R = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return transform(np.moveaxis(R, -1, 0), rows[["x", "y", "z"]].to_numpy())
 
 
 def _refuse(path: Path, table: pd.DataFrame, field: str, expected: str, wrong: np.ndarray) -> None:
