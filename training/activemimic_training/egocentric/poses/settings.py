@@ -57,9 +57,6 @@ class MediapipeWrists(PoseSettings):
     def models(self) -> list[tuple[str, str | None]]:
         return [("MediaPipe hands", None)]
 
-    def packages(self) -> dict[str, str]:
-        return {"mediapipe": "pip install 'activemimic_training[hands]' in an environment of its own"}
-
 
 class Sam3dBodyWrists(PoseSettings):
     """SAM-3D-Body, from a checkout of its repository and weights that were downloaded."""
