@@ -143,7 +143,7 @@ def test_mediapipe_finds_hands_that_were_drawn(clip: StillClip, monkeypatch: pyt
 
 
 def test_without_mediapipe_the_run_says_how_to_get_it(clip: StillClip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    monkeypatch.setitem(sys.modules, "mediapipe.python.solutions.hands", None)
     mediapipe_hands._detector.cache_clear()
     with pytest.raises(EgocentricConfigError, match="pip install 'activemimic_training\\[hands\\]'"):
         mediapipe_wrists(MediapipeWrists(backend="mediapipe"), clip)
