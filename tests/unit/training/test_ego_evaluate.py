@@ -88,6 +88,8 @@ def test_a_hands_constant_offset_is_found_and_taken_off(folders):
     assert found["calibrated"]["right_wrist"]["recovery"]["strict"] == 1
     assert found["calibrated"]["right_wrist"]["frames"] == 40, "the first fifth is not asked again"
     assert found["offset_deg"]["right_wrist"] == pytest.approx(np.degrees(np.linalg.norm([0.9, 0.6, 0.3])))
+    # What takes it away, for the settings of a backend: estimated @ exp(vector) is the truth.
+    assert found["offset_vector_deg"]["right_wrist"] == pytest.approx(np.degrees([-0.9, -0.6, -0.3]))
     assert found["offset_deg"]["left_wrist"] == pytest.approx(0, abs=1e-5)
 
 

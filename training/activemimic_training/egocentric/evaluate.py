@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from activemimic_training.configuration import read_config
 from activemimic_training.egocentric.comparison import Compared, compare, paired, trajectories
 from activemimic_training.egocentric.errors import EgocentricError, GeometryError
-from activemimic_training.egocentric.geometry import Floats, rotation_angle
+from activemimic_training.egocentric.geometry import Floats, rotation_angle, so3_log
 from activemimic_training.egocentric.metrics import (
     PathErrors,
     PoseErrors,
@@ -86,11 +86,15 @@ def figures(compared: Sequence[Compared], config: EvaluateConfig) -> dict[str, A
     for body, name in enumerate(BODY_NAMES):
         errors = PoseErrors.join([_counted(it.errors[body], it.counted[:, body]) for it in compared])
         bodies[name] = _body(errors, config) | _jitter(compared, body)
-    calibrated, offsets = {}, {}
+    calibrated: dict[str, Any] = {}
+    offsets: dict[str, float] = {}
+    vectors: dict[str, list[float]] = {}
     for hand, name in enumerate(BODY_NAMES[1:]):
         found = _calibrated(compared, hand, config)
         if found is not None:
-            calibrated[name], offsets[name] = found
+            calibrated[name], offset = found
+            offsets[name] = math.degrees(rotation_angle(offset))
+            vectors[name] = np.degrees(so3_log(offset.T)).tolist()
     return _plain(
         {
             "episodes": len(compared),
@@ -98,6 +102,7 @@ def figures(compared: Sequence[Compared], config: EvaluateConfig) -> dict[str, A
             "bodies": bodies,
             "calibrated": calibrated,
             "offset_deg": offsets,
+            "offset_vector_deg": vectors,
             "path": _path([path for it in compared for path in it.paths]),
             "by_episode": {it.name: _episode(it, config) for it in compared},
             "config": config.model_dump(mode="json"),
@@ -143,8 +148,10 @@ def _jitter(compared: Sequence[Compared], body: int) -> dict[str, float]:
     return {"jitter_m_s2": float(made), "truth_jitter_m_s2": float(true)}
 
 
-def _calibrated(compared: Sequence[Compared], hand: int, config: EvaluateConfig) -> tuple[dict[str, Any], float] | None:
-    """A wrist's figures without its constant rotation offset, over the frames in which that was not looked for.
+def _calibrated(
+    compared: Sequence[Compared], hand: int, config: EvaluateConfig
+) -> tuple[dict[str, Any], Floats] | None:
+    """A wrist's figures without its constant rotation offset, over the frames in which that was not looked for, and it.
 
     None where too few of them have both an estimate and a truth.
     """
@@ -164,7 +171,7 @@ def _calibrated(compared: Sequence[Compared], hand: int, config: EvaluateConfig)
         positions = it.errors[1 + hand].position_m[late]
         rotations = PoseErrors.of(_placed(R @ offset.T), _placed(R_true))
         parts.append(PoseErrors(positions, rotations.angle_rad, rotations.rot6d_l2))
-    return _body(PoseErrors.join(parts), config), math.degrees(rotation_angle(offset))
+    return _body(PoseErrors.join(parts), config), offset
 
 
 def _placed(R: Floats) -> Floats:

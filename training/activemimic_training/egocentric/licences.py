@@ -44,6 +44,9 @@ MODELS = {
     "lpiccinelli/unidepth-v2-vitl14": _NON_COMMERCIAL,
     "facebook/sam-3d-body-vith": _SAM,
     "facebook/sam-3d-body-dinov3": _SAM,
+    "detector vitdet": _APACHE,
+    "detector sam3": _SAM,
+    "MediaPipe hands": _APACHE,
 }
 DATASETS = {"Ego4D": Licence("Ego4D licence agreement", commercial=None, gated=True)}
 

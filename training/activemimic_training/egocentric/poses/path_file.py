@@ -31,7 +31,7 @@ def read_path(path: Path) -> tuple[Times, Floats]:
     if (wrong := np.flatnonzero(abs(length - 1) > _UNIT)).size:
         row = int(wrong[0])
         raise EgocentricError(f"{path}: qx to qw: expected length 1, found {length[row]:.3f} in row {row + 1}")
-    poses = transform(_rotations(rows[:, 4:] / length[:, None]), rows[:, 1:4])
+    poses = transform(rotations(rows[:, 4:] / length[:, None]), rows[:, 1:4])
     return np.round(rows[:, 0] * 1e9).astype(np.int64), poses
 
 
@@ -64,7 +64,7 @@ def _tum(path: Path) -> Floats:
     return np.array([[float(value) for value in line] for line in lines if line])
 
 
-def _rotations(q: Floats) -> Floats:
+def rotations(q: Floats) -> Floats:
     """Of unit quaternions xyzw (N, 4)."""
     x, y, z, w = q.T
     rows = [

@@ -10,6 +10,7 @@ from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.path_file import at_times, read_path
 from activemimic_training.egocentric.poses.settings import SuppliedCamera, SuppliedWrists
+from activemimic_training.egocentric.poses.wrist_table import read_wrist_table
 from activemimic_training.egocentric.trajectory import EgoTrajectory
 
 
@@ -27,12 +28,17 @@ def supplied_camera(settings: SuppliedCamera, clip: Clip, wrists: WristEstimate)
 
 
 def supplied_wrists(settings: SuppliedWrists, clip: Clip) -> WristEstimate:
-    """The supplied wrists at the clip's ticks, where the camera is known too. Raises EgocentricError."""
+    """The supplied wrists at the clip's ticks, of an .npz where the camera is known too. Raises EgocentricError."""
+    unknown_boxes = np.full((len(clip), 2, 4), np.nan)
+    trajectory, table = settings.files(clip.item.id)
+    if table.is_file() and not trajectory.is_file():
+        T, trust = read_wrist_table(table, clip.time_ns, settings.max_gap_s)
+        return WristEstimate(clip.time_ns, T, trust, unknown_boxes)
     found = _at_ticks(settings, clip)
     in_camera = inverse(found.T_world_camera)[:, None] @ found.T_world_wrist
     known = found.wrist_valid & found.camera_valid[:, None]
     confidence = np.where(known, found.wrist_confidence, 0.0)
-    return WristEstimate(clip.time_ns, in_camera, confidence, np.full((len(clip), 2, 4), np.nan))
+    return WristEstimate(clip.time_ns, in_camera, confidence, unknown_boxes)
 
 
 def _at_ticks(settings: SuppliedCamera | SuppliedWrists, clip: Clip) -> EgoTrajectory:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from activemimic_training.egocentric.config import EgocentricConfig
 from activemimic_training.egocentric.item import Item
 from activemimic_training.egocentric.poses.clip import Clip, clips
 from activemimic_training.egocentric.poses.episodes import each_episode
 from activemimic_training.egocentric.poses.estimates import WristEstimate
+from activemimic_training.egocentric.poses.mediapipe_hands import mediapipe_wrists
+from activemimic_training.egocentric.poses.sam3d_body import sam3d_body_wrists
 from activemimic_training.egocentric.poses.supplied import supplied_wrists
 
-BACKENDS: dict[str, Callable[[Any, Clip], WristEstimate]] = {"supplied": supplied_wrists}
+BACKENDS: dict[str, Callable[[Any, Clip], WristEstimate]] = {
+    "mediapipe": mediapipe_wrists,
+    "sam3d_body": sam3d_body_wrists,
+    "supplied": supplied_wrists,
+}
+_ONE_HAND_M = 0.03  # two wrists nearer than that are one that was found twice
 
 
 def wrists(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], out: Path) -> None:
@@ -23,8 +33,21 @@ def wrists(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], out
     backend = BACKENDS[settings.backend]
 
     def estimate(clip: Clip, folder: Path) -> None:
-        found = backend(settings, clip)
+        found = without_doubles(backend(settings, clip))
         found.validate(clip.name, len(clip))
         found.save(folder / "wrists.npz")
 
     each_episode(clips(item, inputs["ingest"], inputs["frames"]), out, estimate)
+
+
+def without_doubles(found: WristEstimate) -> WristEstimate:
+    """Where both wrists are at the same place, one hand was taken for both: the one trusted less is no more."""
+    places = found.T_camera_wrist[..., :3, 3]
+    double = np.linalg.norm(places[:, 0] - places[:, 1], axis=1) < _ONE_HAND_M
+    lost = double[:, None] & (np.arange(2) == found.confidence.argmin(axis=1)[:, None])
+    return replace(
+        found,
+        T_camera_wrist=np.where(lost[..., None, None], np.nan, found.T_camera_wrist),
+        confidence=np.where(lost, 0.0, found.confidence),
+        boxes_px=np.where(lost[..., None], np.nan, found.boxes_px),
+    )
