@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from activemimic_bringup.cli.ego_truth import hot3d, synthesize
 from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
 
 if TYPE_CHECKING:
     from activemimic_training.egocentric.pipeline import RunStatus, StageProgress
 
 app = typer.Typer(no_args_is_help=True, help="Turn videos of people's own view into training data.")
+app.command()(synthesize)
+app.command()(hot3d)
 
 
 @app.command()

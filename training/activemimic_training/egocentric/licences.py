@@ -45,7 +45,10 @@ MODELS = {
     "facebook/sam-3d-body-vith": _SAM,
     "facebook/sam-3d-body-dinov3": _SAM,
 }
-DATASETS = {"Ego4D": Licence("Ego4D licence agreement", commercial=None, gated=True)}
+DATASETS = {
+    "Ego4D": Licence("Ego4D licence agreement", commercial=None, gated=True),
+    "HOT3D": Licence("HOT3D licence agreement", commercial=None, gated=True),
+}
 
 
 def model_licence(model: str, stated: str | None = None) -> Licence:

@@ -12,8 +12,12 @@ from activemimic_training.egocentric.poses.clip import Clip, clips
 from activemimic_training.egocentric.poses.episodes import each_episode, episodes_of
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.supplied import supplied_camera
+from activemimic_training.egocentric.poses.truth import truth_camera
 
-BACKENDS: dict[str, Callable[[Any, Clip, WristEstimate], CameraEstimate]] = {"supplied": supplied_camera}
+BACKENDS: dict[str, Callable[[Any, Clip, WristEstimate], CameraEstimate]] = {
+    "supplied": supplied_camera,
+    "truth": truth_camera,
+}
 
 
 def camera(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], out: Path) -> None:

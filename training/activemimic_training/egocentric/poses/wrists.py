@@ -12,8 +12,12 @@ from activemimic_training.egocentric.poses.clip import Clip, clips
 from activemimic_training.egocentric.poses.episodes import each_episode
 from activemimic_training.egocentric.poses.estimates import WristEstimate
 from activemimic_training.egocentric.poses.supplied import supplied_wrists
+from activemimic_training.egocentric.poses.truth import truth_wrists
 
-BACKENDS: dict[str, Callable[[Any, Clip], WristEstimate]] = {"supplied": supplied_wrists}
+BACKENDS: dict[str, Callable[[Any, Clip], WristEstimate]] = {
+    "supplied": supplied_wrists,
+    "truth": truth_wrists,
+}
 
 
 def wrists(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], out: Path) -> None:
