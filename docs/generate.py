@@ -223,7 +223,7 @@ def _configuration_page(title: str, about: str, config: type[BaseModel]) -> str:
         rows = [
             (f"`{field}`", _field_type(about.annotation), _field_default(about), about.description or "")
             for field, about in section.model_fields.items()
-            if _section_of(about.annotation) is None
+            if not _models_of(about.annotation)
         ]
         lines += [*_table(("field", "type", "default", "meaning"), rows), ""] if rows else []
     return "\n".join(lines)
@@ -233,15 +233,18 @@ def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[B
     """A section and those inside it, by the names that lead to them."""
     yield name, section
     for field, about in section.model_fields.items():
-        if inner := _section_of(about.annotation):
-            yield from _sections(inner, f"{name}.{field}" if name else field)
+        choices = _models_of(about.annotation)
+        for inner in choices:
+            place = f"{name}.{field}" if name else field
+            backend = f", backend {get_args(inner.model_fields['backend'].annotation)[0]}" if len(choices) > 1 else ""
+            yield from _sections(inner, place + backend)
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a field may be: none, one, or one for each backend."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for candidate in get_args(annotation) for found in _models_of(candidate)]
 
 
 def _field_type(annotation: Any) -> str:

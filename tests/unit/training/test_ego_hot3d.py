@@ -159,7 +159,7 @@ def test_a_run_sees_the_wrist_where_the_truth_projects_it(clip, tmp_path):
     """The whole way: the stored fisheye image, upright and undistorted, with the truth backend and the canonical K."""
     truth = {"backend": "truth", "folder": str(clip / "truth")}
     config = {
-        "segment": {"given": str(clip / "segments.json")},
+        "segment": {"given": str(clip / "segments.json"), "min_s": 0.5},
         "filter": {"enabled": False},
         "wrists": truth,
         "camera": truth,

@@ -109,3 +109,14 @@ def test_a_box_holds_its_wrist_inside_the_image():
     assert ((left < x / z) & (x / z < right) & (top < y / z) & (y / z < bottom))[inside].all()
     assert (left[known] >= 0).all()
     assert (right[known] <= 319).all()
+
+
+def test_a_lone_hand_that_is_lost_while_it_moves_is_not_taken_for_the_other():
+    """It went 0.2 m in the two frames in which it was lost: the other, never seen, would have had no way to go."""
+    places = np.repeat(np.eye(4)[None], 12, axis=0)
+    places[:5, :3, 3] = [0.37, 0.29, 0.89]
+    places[5:7] = np.nan
+    places[7:, :3, 3] = [0.45, 0.28, 1.09]
+    hands = np.stack([places, np.full_like(places, np.nan)], axis=1)
+    in_camera = inverse(at_work(12).T_world_camera)[:, None] @ hands
+    assert not swapped_hands(hands, in_camera, 5).any()

@@ -25,6 +25,7 @@ _CROSSED_M = 0.005  # what a frame costs in which the left wrist is right of the
 _SWAPPED_M = 0.001  # and one whose hands are exchanged: without a reason they are not
 _SWITCH_M = 0.15  # and every time that an exchange begins or ends
 _FAR_M = 0.5  # more than this tells no more about who is who
+_UNSEEN_M = 0.08  # that a hand may travel for nothing in every frame in which it is not seen
 
 
 def speeds(poses: Floats, frames: np.ndarray) -> tuple[Floats, Floats]:
@@ -138,8 +139,11 @@ def swapped_hands(wrists_in_world: Floats, wrists_in_camera: Floats, max_gap: in
             back[frame] = (0, 1)
             continue
         new = [place, place[::-1]]
-        known = np.where((frame - seen_at <= max_gap)[..., None], last, np.nan)
-        travel = np.array([[_travel(known[former], new[state]) for former in (0, 1)] for state in (0, 1)])
+        unseen = frame - 1 - seen_at
+        known = np.where((unseen < max_gap)[..., None], last, np.nan)
+        travel = np.array(
+            [[_travel(known[former], new[state], unseen[former]) for former in (0, 1)] for state in (0, 1)]
+        )
         total = cost + travel + _SWITCH_M * (1 - np.eye(2))
         back[frame] = total.argmin(axis=1)
         cost = total.min(axis=1) + own[frame]
@@ -155,6 +159,10 @@ def swapped_hands(wrists_in_world: Floats, wrists_in_camera: Floats, max_gap: in
     return swapped
 
 
-def _travel(before: Floats, now: Floats) -> float:
-    """How far the hands (2, 3) went, m; nothing for one that was not seen."""
-    return float(np.nansum(np.minimum(np.linalg.norm(now - before, axis=1), _FAR_M)))
+def _travel(before: Floats, now: Floats, unseen: Floats) -> float:
+    """How far the hands (2, 3) went, m, beyond what they may in the frames (2,) in which they were not seen.
+
+    Nothing for one that has no place before or now.
+    """
+    beyond = np.linalg.norm(now - before, axis=1) - _UNSEEN_M * unseen
+    return float(np.nansum(np.clip(beyond, 0, _FAR_M)))

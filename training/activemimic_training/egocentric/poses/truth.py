@@ -14,7 +14,6 @@ from activemimic_training.egocentric.geometry import Floats, inverse, is_known, 
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.settings import PoseNoise, TruthCamera, TruthWrists
-from activemimic_training.egocentric.poses.supplied import at_ticks
 from activemimic_training.egocentric.trajectory import FPS, EgoTrajectory, Flags
 
 _DRIFT_S = 1.5  # drift changes within such a time
@@ -24,12 +23,12 @@ _HAND_M = 0.2  # around a wrist, what the hand may cover
 def truth_wrists(settings: TruthWrists, clip: Clip) -> WristEstimate:
     """The true wrists in the camera's frame, as the settings spoil them. Raises EgocentricError."""
     numbers = _numbers(settings.seed, clip.name, "wrists")
-    return spoiled_wrists(settings, at_ticks(settings, clip), clip.K, (clip.width, clip.height), numbers)
+    return spoiled_wrists(settings, _truth(settings, clip), clip.K, (clip.width, clip.height), numbers)
 
 
 def truth_camera(settings: TruthCamera, clip: Clip, wrists: WristEstimate) -> CameraEstimate:
     """The true path, as the settings spoil it. Raises EgocentricError."""
-    return spoiled_camera(settings, at_ticks(settings, clip), _numbers(settings.seed, clip.name, "camera"))
+    return spoiled_camera(settings, _truth(settings, clip), _numbers(settings.seed, clip.name, "camera"))
 
 
 def spoiled_wrists(
@@ -64,6 +63,11 @@ def spoiled_camera(settings: TruthCamera, truth: EgoTrajectory, numbers: np.rand
         poses[:, :3, 3] = poses[0, :3, 3] + np.cumsum(steps, axis=0) * np.median(scales)
     poses[_bursts(numbers, frames, settings.dropout, settings.burst_s)] = np.nan
     return CameraEstimate(truth.time_ns, poses, is_known(poses).astype(np.float64), scales)
+
+
+def _truth(settings: PoseNoise, clip: Clip) -> EgoTrajectory:
+    path = settings.folder / f"{clip.item.id}.npz"
+    return EgoTrajectory.load(path).at(clip.time_ns, path)
 
 
 def _numbers(seed: int, name: str, what: str) -> np.random.Generator:
