@@ -111,12 +111,23 @@ def test_a_box_holds_its_wrist_inside_the_image():
     assert (right[known] <= 319).all()
 
 
-def test_a_lone_hand_that_is_lost_while_it_moves_is_not_taken_for_the_other():
-    """It went 0.2 m in the two frames in which it was lost: the other, never seen, would have had no way to go."""
-    places = np.repeat(np.eye(4)[None], 12, axis=0)
-    places[:5, :3, 3] = [0.37, 0.29, 0.89]
-    places[5:7] = np.nan
-    places[7:, :3, 3] = [0.45, 0.28, 1.09]
+@pytest.mark.parametrize(("lost", "metres"), [(2, 0.2), (0, 0.24)])
+def test_a_lone_hand_that_moves_fast_is_not_taken_for_the_other(lost, metres):
+    """The other hand was never seen: that it should have been there all at once must not be the shorter way."""
+    places = np.repeat(np.eye(4)[None], 14, axis=0)
+    places[:5, :3, 3] = [0.4, 0.3, 0.9]
+    places[5 : 5 + lost] = np.nan
+    places[5 + lost :, :3, 3] = [0.4, 0.3, 0.9 + metres]
     hands = np.stack([places, np.full_like(places, np.nan)], axis=1)
-    in_camera = inverse(at_work(12).T_world_camera)[:, None] @ hands
+    in_camera = inverse(at_work(14).T_world_camera)[:, None] @ hands
     assert not swapped_hands(hands, in_camera, 5).any()
+
+
+def test_a_lone_hand_under_the_others_name_is_given_back():
+    """The left hand alone is in view, and is called the right one for six frames."""
+    places = np.stack([TRUTH.T_world_wrist[:30, 0], np.full((30, 4, 4), np.nan)], axis=1)
+    wrong = np.zeros(30, np.bool_)
+    wrong[12:18] = True
+    places[wrong] = places[wrong, ::-1]
+    in_camera = inverse(TRUTH.T_world_camera[:30])[:, None] @ places
+    np.testing.assert_array_equal(swapped_hands(places, in_camera, 5), wrong)

@@ -24,7 +24,8 @@ from activemimic_training.egocentric.trajectory import FPS, Flags
 _CROSSED_M = 0.005  # what a frame costs in which the left wrist is right of the right one: arms do cross for a while
 _SWAPPED_M = 0.001  # and one whose hands are exchanged: without a reason they are not
 _SWITCH_M = 0.15  # and every time that an exchange begins or ends
-_FAR_M = 0.5  # more than this tells no more about who is who
+_FAR_M = 0.25  # more than this tells no more about who is who
+_APPEARS_M = 0.25  # what it costs that a hand is seen which was not before: else a lone hand's leap would be free
 _UNSEEN_M = 0.08  # that a hand may travel for nothing in every frame in which it is not seen
 
 
@@ -160,9 +161,7 @@ def swapped_hands(wrists_in_world: Floats, wrists_in_camera: Floats, max_gap: in
 
 
 def _travel(before: Floats, now: Floats, unseen: Floats) -> float:
-    """How far the hands (2, 3) went, m, beyond what they may in the frames (2,) in which they were not seen.
-
-    Nothing for one that has no place before or now.
-    """
-    beyond = np.linalg.norm(now - before, axis=1) - _UNSEEN_M * unseen
-    return float(np.nansum(np.clip(beyond, 0, _FAR_M)))
+    """How far the hands (2, 3) went, m, beyond what they may in the frames (2,) in which they were not seen."""
+    beyond = np.clip(np.linalg.norm(now - before, axis=1) - _UNSEEN_M * unseen, 0, _FAR_M)
+    appears = np.isfinite(now).all(axis=1) & np.isnan(before).any(axis=1)
+    return float(np.nansum(beyond) + _APPEARS_M * appears.sum())
