@@ -131,3 +131,12 @@ def test_a_lone_hand_under_the_others_name_is_given_back():
     places[wrong] = places[wrong, ::-1]
     in_camera = inverse(TRUTH.T_world_camera[:30])[:, None] @ places
     np.testing.assert_array_equal(swapped_hands(places, in_camera, 5), wrong)
+
+
+def test_a_hand_that_comes_back_to_its_place_was_not_the_other_meanwhile():
+    """The left hand rests, is lost for seven frames and is there again; the right one rests 0.2 m beside it."""
+    hands = np.repeat(np.eye(4)[None, None], 20, axis=0).repeat(2, axis=1)
+    hands[:, 0, :3, 3], hands[:, 1, :3, 3] = [0.38, 0.23, 0.88], [0.40, 0.03, 1.02]
+    hands[0, 1], hands[3:10, 0], hands[17:, 1] = np.nan, np.nan, np.nan
+    in_camera = inverse(at_work(20).T_world_camera)[:, None] @ hands
+    assert not swapped_hands(hands, in_camera, 5).any()
