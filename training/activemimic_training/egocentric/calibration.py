@@ -130,8 +130,8 @@ def _inside(model: str, seen: np.ndarray, distortion: np.ndarray, K: np.ndarray,
     )
     rays = _rays(border, K)
     if model == "fisheye624":  # what lies outside the circle that fits the image is the lens's own rim
-        found = fisheye624.project(rays, seen, distortion)
-        return bool(np.all(np.linalg.norm(found - seen[:2, 2], axis=-1) <= (min(width, height) - 1) / 2))
+        away = np.linalg.norm(fisheye624.project(rays, seen, distortion) - seen[:2, 2], axis=-1)
+        return bool(np.all(away <= (min(width, height) - 1) / 2))
     still = np.zeros(3)
     project = cv2.fisheye.projectPoints if model == "fisheye" else cv2.projectPoints
     arguments = (rays[:, None], still, still, seen, distortion)

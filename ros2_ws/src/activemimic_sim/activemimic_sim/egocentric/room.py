@@ -63,14 +63,13 @@ def _walls(spec: mujoco.MjSpec, numbers: np.random.Generator, materials: list[st
         colour = paint if index < 4 else numbers.uniform(0.4, 0.9, 3)
         _geom(spec.worldbody, _BOX, size, place, rgba=[*colour, 1.0], material=str(numbers.choice(materials)))
     for _ in range(6):  # pictures, windows, doors
-        side = numbers.integers(3)
-        size, height = numbers.uniform(0.15, 0.5, 2), numbers.uniform(1.0, 1.9)
+        side = int(numbers.integers(3))
+        half, height = numbers.uniform(0.15, 0.5, 2), numbers.uniform(1.0, 1.9)
         along = numbers.uniform(-0.8, 0.8)
-        place = ((depth - 0.06, along * width, height), (along * depth, width - 0.06, height))[min(side, 1)]
-        if side == 2:
-            place = (along * depth, -width + 0.06, height)
-        flat = (0.02, size[0], size[1]) if side == 0 else (size[0], 0.02, size[1])
-        _geom(spec.worldbody, _BOX, flat, place, rgba=_colour(numbers), material=str(numbers.choice(materials)))
+        beside = (along * depth, width - 0.06, height), (along * depth, -width + 0.06, height)
+        hung = ((depth - 0.06, along * width, height), *beside)[side]
+        flat = (0.02, half[0], half[1]) if side == 0 else (half[0], 0.02, half[1])
+        _geom(spec.worldbody, _BOX, flat, hung, rgba=_colour(numbers), material=str(numbers.choice(materials)))
 
 
 def _furniture(spec: mujoco.MjSpec, numbers: np.random.Generator, materials: list[str]) -> None:
@@ -90,10 +89,10 @@ def _furniture(spec: mujoco.MjSpec, numbers: np.random.Generator, materials: lis
         place = (0.78, y, SHELF_M + 0.012 + size[2])
         _geom(world, _BOX, size, place, rgba=_colour(numbers), material=str(numbers.choice(materials)))
     for _ in range(5):  # along the walls
-        size = numbers.uniform(0.15, 0.4, 3)
+        box = numbers.uniform(0.15, 0.4, 3)
         side = numbers.choice([-1, 1])
-        place = (numbers.uniform(-0.5, 1.4), side * numbers.uniform(1.1, 1.3), size[2])
-        _geom(world, _BOX, size, place, rgba=_colour(numbers), material=str(numbers.choice(materials)))
+        place = (numbers.uniform(-0.5, 1.4), side * numbers.uniform(1.1, 1.3), box[2])
+        _geom(world, _BOX, box.tolist(), place, rgba=_colour(numbers), material=str(numbers.choice(materials)))
 
 
 def _parts(thing: Thing) -> list[tuple[int, tuple[float, ...], tuple[float, float, float]]]:
@@ -156,7 +155,7 @@ def _texture(numbers: np.random.Generator, kind: int) -> np.ndarray:
     for octave in (4, 8, 16, 32, 64):
         rows = max(2, octave // 8) if kind == 1 else octave  # grain: long one way, short the other
         coarse = numbers.normal(0, 1, (rows, octave)).astype(np.float32)
-        field += cv2.resize(coarse, field.shape, interpolation=cv2.INTER_CUBIC) / octave**0.4
+        field += np.asarray(cv2.resize(coarse, field.shape, interpolation=cv2.INTER_CUBIC), np.float32) / octave**0.4
     field = (field - field.min()) / np.ptp(field)
     if kind == 2:
         step = _TEXTURE_PX // 4
