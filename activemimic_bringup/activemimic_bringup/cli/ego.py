@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from activemimic_bringup.cli.build_report import BuildReport
+from activemimic_bringup.cli.ego_truth import hot3d, synthesize
 from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _SHOWN = 10  # reasons; a corpus may have thousands
 
 app = typer.Typer(no_args_is_help=True, help="Turn videos of people's own view into training data.")
+app.command()(synthesize)
+app.command()(hot3d)
 
 
 @app.command()

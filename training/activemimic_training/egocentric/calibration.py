@@ -11,21 +11,23 @@ import numpy as np
 from activemimic_policy.strict import explain
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from activemimic_training.egocentric import fisheye624
 from activemimic_training.egocentric.errors import EgocentricError
 
-_MOST_DISTORTION = {"pinhole": (0, 4, 5, 8), "fisheye": (0, 4)}
+_MOST_DISTORTION = {"pinhole": (0, 4, 5, 8), "fisheye": (0, 4), "fisheye624": (fisheye624.COEFFICIENTS,)}
 _WIDEST_DEG = 120  # a pinhole image beyond this is mostly stretched border
 
 
 class Calibration(BaseModel):
     """A camera as OpenCV calibrates it: `pinhole` with k1 k2 p1 p2 [k3 [k4 k5 k6]], `fisheye` (KB4) with k1 to k4.
+    `fisheye624` is Project Aria's, with its 12 coefficients.
 
     Sizes and pixels are those of the image as it is shown, after the file's rotation flag.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: Literal["pinhole", "fisheye"] = "pinhole"
+    model: Literal["pinhole", "fisheye", "fisheye624"] = "pinhole"
     width: PositiveInt
     height: PositiveInt
     fx: PositiveFloat
@@ -56,7 +58,7 @@ class Calibration(BaseModel):
 
     @property
     def distorted(self) -> bool:
-        return self.model == "fisheye" or any(self.distortion)
+        return self.model != "pinhole" or any(self.distortion)
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -90,6 +92,11 @@ class Undistortion:
             return
         distortion = np.array(calibration.distortion or (0.0,) * 4)
         self.K = _widest(calibration.model, seen, distortion, width, height)
+        if calibration.model == "fisheye624":
+            pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+            x, y = np.moveaxis(fisheye624.project(_rays(pixels, self.K), seen, distortion).astype(np.float32), -1, 0)
+            self._maps = x, y
+            return
         rectify = cv2.fisheye if calibration.model == "fisheye" else cv2
         self._maps = rectify.initUndistortRectifyMap(seen, distortion, np.eye(3), self.K, self._size, cv2.CV_32FC1)
 
@@ -121,9 +128,18 @@ def _inside(model: str, seen: np.ndarray, distortion: np.ndarray, K: np.ndarray,
         [np.stack([x, np.full_like(x, edge)], 1) for edge in (0, height - 1)]
         + [np.stack([np.full_like(y, edge), y], 1) for edge in (0, width - 1)]
     )
-    rays = np.concatenate([(border - K[:2, 2]) / K[[0, 1], [0, 1]], np.ones((len(border), 1))], 1)
+    rays = _rays(border, K)
+    if model == "fisheye624":  # what lies outside the circle that fits the image is the lens's own rim
+        away = np.linalg.norm(fisheye624.project(rays, seen, distortion) - seen[:2, 2], axis=-1)
+        return bool(np.all(away <= (min(width, height) - 1) / 2))
     still = np.zeros(3)
     project = cv2.fisheye.projectPoints if model == "fisheye" else cv2.projectPoints
     arguments = (rays[:, None], still, still, seen, distortion)
     found = np.asarray(project(*arguments)[0]).reshape(-1, 2)
     return bool(np.all((found >= 0) & (found <= (width - 1, height - 1))))
+
+
+def _rays(pixels: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Where pixels (..., 2) of a pinhole look: (..., 3), of depth 1."""
+    flat = (pixels - K[:2, 2]) / K[[0, 1], [0, 1]]
+    return np.concatenate([flat, np.ones((*flat.shape[:-1], 1))], axis=-1)

@@ -14,6 +14,7 @@ from activemimic_training.egocentric.errors import EgocentricError
 
 VIDEOS = {".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v"}
 IMAGES = {".jpg", ".jpeg", ".png"}
+DATASET = "dataset.txt"  # beside frames: the dataset's name
 Span = tuple[float, float]
 
 
@@ -95,7 +96,7 @@ def _at(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
         yield from _ego4d(path, annotations[0], left_out)
         return
     if frame_files(path):
-        yield Item(_slug(path.name), "frames", path)
+        yield Item(_slug(path.name), "frames", path, dataset=_dataset(path))
     for below in sorted(path.iterdir()):
         if below.is_dir() and not below.name.startswith("."):
             yield from _at(below, left_out)
@@ -127,6 +128,12 @@ def _ego4d(folder: Path, annotations: Path, left_out: list[LeftOut]) -> Iterator
                     if other.redacted
                 )
                 yield Item(_slug(clip or ""), "video", path, ((start_s, end_s),), redacted, "Ego4D")
+
+
+def _dataset(folder: Path) -> str | None:
+    """Which one a folder of frames is from, if it says so."""
+    about = folder / DATASET
+    return about.read_text(encoding="utf-8").strip() if about.exists() else None
 
 
 def _refuse_annotations(path: Path) -> Item:

@@ -48,7 +48,10 @@ MODELS = {
     "detector sam3": _SAM,
     "MediaPipe hands": _APACHE,
 }
-DATASETS = {"Ego4D": Licence("Ego4D licence agreement", commercial=None, gated=True)}
+DATASETS = {
+    "Ego4D": Licence("Ego4D licence agreement", commercial=None, gated=True),
+    "HOT3D": Licence("HOT3D licence agreement", commercial=None, gated=True),
+}
 
 
 def model_licence(model: str, stated: str | None = None) -> Licence:

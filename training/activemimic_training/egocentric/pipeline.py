@@ -244,7 +244,10 @@ def _report_licences(config: EgocentricConfig, stages: Sequence[Stage], items: S
     """Raises EgocentricConfigError for data whose licence is excluded."""
     own = licences.Licence(config.ingest.data_licence, commercial=None)
     counts = Counter(item.dataset for item in items)
-    data = [(name or "own videos", licences.DATASETS[name] if name else own, counts[name]) for name in counts]
+    unknown = licences.Licence("not stated", commercial=None)
+    data = [
+        (name or "own videos", licences.DATASETS.get(name, unknown) if name else own, counts[name]) for name in counts
+    ]
     for name, licence, _ in data:
         if licence.name in config.licences.exclude:
             raise EgocentricConfigError(f"{name} has licence {licence.name}, which licences.exclude refuses")

@@ -24,7 +24,9 @@ from activemimic_training.egocentric.trajectory import FPS, Flags
 _CROSSED_M = 0.005  # what a frame costs in which the left wrist is right of the right one: arms do cross for a while
 _SWAPPED_M = 0.001  # and one whose hands are exchanged: without a reason they are not
 _SWITCH_M = 0.15  # and every time that an exchange begins or ends
-_FAR_M = 0.5  # more than this tells no more about who is who
+_FAR_M = 0.25  # more than this tells no more about who is who
+_APPEARS_M = 0.25  # what it costs that a hand is seen which never was: else a lone hand's leap would be free
+_UNSEEN_M = 0.05  # that a hand may travel for nothing in every frame in which it is not seen
 
 
 def speeds(poses: Floats, frames: np.ndarray) -> tuple[Floats, Floats]:
@@ -124,7 +126,7 @@ def swapped_hands(wrists_in_world: Floats, wrists_in_camera: Floats, max_gap: in
 
     Args:
         wrists_in_world, wrists_in_camera: (T, 2, 4, 4), NaN where a hand is not seen.
-        max_gap: frames after which a hand may be anywhere.
+        max_gap: frames after which a hand that is not seen can go no further for nothing.
     """
     places = wrists_in_world[..., :3, 3]
     apart_m = np.diff(wrists_in_camera[..., 0, 3], axis=1)[:, 0]  # how far right of the left wrist the right one is
@@ -138,8 +140,10 @@ def swapped_hands(wrists_in_world: Floats, wrists_in_camera: Floats, max_gap: in
             back[frame] = (0, 1)
             continue
         new = [place, place[::-1]]
-        known = np.where((frame - seen_at <= max_gap)[..., None], last, np.nan)
-        travel = np.array([[_travel(known[former], new[state]) for former in (0, 1)] for state in (0, 1)])
+        leeway = _UNSEEN_M * np.minimum(frame - 1 - seen_at, max_gap)
+        travel = np.array(
+            [[_travel(last[former], new[state], leeway[former]) for former in (0, 1)] for state in (0, 1)]
+        )
         total = cost + travel + _SWITCH_M * (1 - np.eye(2))
         back[frame] = total.argmin(axis=1)
         cost = total.min(axis=1) + own[frame]
@@ -155,6 +159,8 @@ def swapped_hands(wrists_in_world: Floats, wrists_in_camera: Floats, max_gap: in
     return swapped
 
 
-def _travel(before: Floats, now: Floats) -> float:
-    """How far the hands (2, 3) went, m; nothing for one that was not seen."""
-    return float(np.nansum(np.minimum(np.linalg.norm(now - before, axis=1), _FAR_M)))
+def _travel(before: Floats, now: Floats, leeway: Floats) -> float:
+    """How far the hands (2, 3) went, m, beyond the leeway (2,) of those that were not seen for a while."""
+    beyond = np.clip(np.linalg.norm(now - before, axis=1) - leeway, 0, _FAR_M)
+    appears = np.isfinite(now).all(axis=1) & np.isnan(before).any(axis=1)
+    return float(np.nansum(beyond) + _APPEARS_M * appears.sum())

@@ -71,6 +71,17 @@ class EgoTrajectory:
         """The frames `first` to `stop` (exclusive)."""
         return replace(self, **{field.name: getattr(self, field.name)[first:stop] for field in fields(self)})
 
+    def at(self, time_ns: Times, name: Path | str = "trajectory") -> EgoTrajectory:
+        """The frames at these consecutive times (T,). Raises EgocentricError, `name` first, if not all are there."""
+        first = int(np.searchsorted(self.time_ns, time_ns[0]))
+        part = self.between(first, first + len(time_ns))
+        if not np.array_equal(part.time_ns, time_ns):
+            raise EgocentricError(
+                f"{name}: time_ns: expected {time_ns[0]} to {time_ns[-1]} ns, "
+                f"found {self.time_ns[0]} to {self.time_ns[-1]} ns"
+            )
+        return part
+
     @classmethod
     def of(
         cls, time_ns: Times, bodies: Floats, confidence: Floats | None = None, observed: Flags | None = None

@@ -67,6 +67,10 @@ class CameraRenderer:
 
     def visible_pixels(self, data: mujoco.MjData, camera: str, body: str) -> int:
         """How many pixels of the camera's image show a body."""
+        return int(np.count_nonzero(self.shown(data, camera, body)))
+
+    def shown(self, data: mujoco.MjData, camera: str, body: str) -> np.ndarray:
+        """Which pixels (H, W) of the camera's image show a body."""
         renderer = self._renderers[self._sizes[camera]]
         renderer.enable_segmentation_rendering()
         try:
@@ -74,9 +78,18 @@ class CameraRenderer:
             segments = renderer.render()
         finally:
             renderer.disable_segmentation_rendering()
-        shown = segments[..., 0][segments[..., 1] == _GEOM]
         geoms = np.flatnonzero(np.asarray(self._model.geom_bodyid) == self._model.body(body).id)
-        return sum(int(np.count_nonzero(shown == geom)) for geom in geoms)
+        return np.isin(segments[..., 0], geoms) & (segments[..., 1] == _GEOM)
+
+    def depth(self, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """How far along the camera's axis each pixel is, (H, W) float32, m."""
+        renderer = self._renderers[self._sizes[camera]]
+        renderer.enable_depth_rendering()
+        try:
+            renderer.update_scene(data, camera)
+            return renderer.render().copy()
+        finally:
+            renderer.disable_depth_rendering()
 
     def close(self) -> None:
         for renderer in self._renderers.values():

@@ -14,11 +14,17 @@ from activemimic_training.egocentric.poses.episodes import each_episode, episode
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.sfm import sfm_camera
 from activemimic_training.egocentric.poses.supplied import supplied_camera
+from activemimic_training.egocentric.poses.truth import truth_camera
 from activemimic_training.egocentric.poses.vggt import vggt_camera
 
 Backend = Callable[[Any, Clip, WristEstimate], CameraEstimate]
 
-BACKENDS: dict[str, Backend] = {"supplied": supplied_camera, "vggt": vggt_camera, "sfm": sfm_camera}
+BACKENDS: dict[str, Backend] = {
+    "supplied": supplied_camera,
+    "vggt": vggt_camera,
+    "sfm": sfm_camera,
+    "truth": truth_camera,
+}
 
 
 def camera(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], out: Path) -> None:

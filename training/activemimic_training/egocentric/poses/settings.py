@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
 
 # Whoever performs a task may stand in another folder.
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
@@ -176,5 +176,43 @@ class SfmCamera(PoseSettings):
         return {"pycolmap": "pip install 'activemimic_training[sfm]'", **self.scale.packages()}
 
 
-WristSettings = Annotated[SuppliedWrists | MediapipeWrists | Sam3dBodyWrists, Field(discriminator="backend")]
-CameraSettings = Annotated[SuppliedCamera | VggtCamera | SfmCamera, Field(discriminator="backend")]
+class PoseNoise(PoseSettings):
+    """The truth (.npz, EgoTrajectory, by the video's name), and how much worse than it an estimate shall be."""
+
+    backend: Literal["truth"]
+    folder: AbsolutePath = Field(description="With <video>.npz.")
+    seed: int = Field(0, ge=0, description="Other numbers, other noise.")
+    position_m: NonNegativeFloat = Field(0.0, description="Deviation of every frame's own error, per axis.")
+    rotation_deg: NonNegativeFloat = Field(0.0, description="The same of its rotation.")
+    drift_m: NonNegativeFloat = Field(0.0, description="Deviation of an error that changes slowly, per axis.")
+    drift_deg: NonNegativeFloat = Field(0.0, description="The same of its rotation.")
+    dropout: float = Field(0.0, ge=0, le=1, description="Share of the frames that are lost.")
+    burst_s: PositiveFloat = Field(0.5, description="How long dropouts, exchanges and hallucinations last, on average.")
+    spikes: float = Field(0.0, ge=0, le=1, description="Share of the frames that are off by `jump_m`, each alone.")
+    jumps_per_min: NonNegativeFloat = Field(0.0, description="How often the track goes on `jump_m` elsewhere.")
+    jump_m: NonNegativeFloat = 0.3
+
+    def files(self, video: str) -> list[Path]:
+        return [self.folder / f"{video}.npz"]
+
+
+class TruthWrists(PoseNoise):
+    """True wrists where they are in view, spoiled as asked; to measure what the other stages make of it."""
+
+    swapped: float = Field(0.0, ge=0, le=1, description="Share of the frames in which left is taken for right.")
+    hallucinated: float = Field(0.0, ge=0, le=1, description="Share of the unseen hands' frames that show one anyway.")
+
+
+class TruthCamera(PoseNoise):
+    """The true path, spoiled as asked; to measure what the other stages make of it."""
+
+    scale_drift: NonNegativeFloat = Field(0.0, description="Deviation of the path's scale (log) after 10 s.")
+    scale_noise: NonNegativeFloat = Field(
+        0.0, description="Deviation of every frame's metric scale (log), s_k of Eq. 7."
+    )
+
+
+WristSettings = Annotated[
+    SuppliedWrists | MediapipeWrists | Sam3dBodyWrists | TruthWrists, Field(discriminator="backend")
+]
+CameraSettings = Annotated[SuppliedCamera | VggtCamera | SfmCamera | TruthCamera, Field(discriminator="backend")]

@@ -17,11 +17,13 @@ from activemimic_training.egocentric.poses.estimates import WristEstimate
 from activemimic_training.egocentric.poses.mediapipe_hands import mediapipe_wrists
 from activemimic_training.egocentric.poses.sam3d_body import sam3d_body_wrists
 from activemimic_training.egocentric.poses.supplied import supplied_wrists
+from activemimic_training.egocentric.poses.truth import truth_wrists
 
 BACKENDS: dict[str, Callable[[Any, Clip], WristEstimate]] = {
     "mediapipe": mediapipe_wrists,
     "sam3d_body": sam3d_body_wrists,
     "supplied": supplied_wrists,
+    "truth": truth_wrists,
 }
 _ONE_HAND_M = 0.03  # two wrists nearer than that are one that was found twice
 
