@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-px", type=int, default=96)
     parser.add_argument("--horizon", type=int, default=16, help="steps of a chunk")
+    parser.add_argument("--robot-cameras", nargs="+", help="default: all of the dataset's")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--confidence-weighting", action="store_true", help="in stage 1")
     arguments = parser.parse_args()
@@ -48,7 +49,8 @@ def main() -> None:
     for seed in arguments.seeds:
         for name, start in starts.items():
             folder = stage2[f"{name}, seed {seed}"] = arguments.out / "stage2" / f"{name}_{seed}"
-            run(arguments, folder, arguments.robot, arguments.steps[1], seed=seed, start_from=start)
+            changes = {"seed": seed, "start_from": start, "cameras": arguments.robot_cameras}
+            run(arguments, folder, arguments.robot, arguments.steps[1], **changes)
     (arguments.out / "stage2.png").write_bytes(plot_losses(stage2))
     looks = {name: [asdict(it) for it in read_validations(folder / FIGURES)] for name, folder in stage2.items()}
     (arguments.out / "figures.json").write_text(json.dumps(looks, indent=2) + "\n")
@@ -68,6 +70,8 @@ def run(arguments: argparse.Namespace, out: Path, dataset: Path, steps: int, **c
         "policy": {"execute_steps": max(1, arguments.horizon // 2)},
         "optimizer": {"warmup_steps": min(100, steps // 10)},
         "validation": {"episodes": 0.1, "every": max(1, steps // 4), "batches": 4},
+        "images": "video",
+        "workers": 1,
         "checkpoint_every": max(1, steps // 4),
     }
     summary = train(TrainConfig.model_validate({**settings, **changes}))

@@ -57,9 +57,9 @@ def _words(corpus: CorpusView) -> list[str]:
     if not corpus.verbs:
         return ["<h2>What is done</h2><p>No segment was kept yet.</p>"]
     return [
-        f"<h2>What is done</h2><h3>{len(corpus.verbs)} verbs</h3>{_bars(corpus.verbs)}",
-        f"<h3>{len(corpus.nouns)} nouns</h3>{_bars(corpus.nouns)}",
-        f"<h3>{len(corpus.tasks)} instructions</h3>{_bars(corpus.tasks, wide=True)}",
+        f"<h2>What is done</h2><h3>Verbs: {len(corpus.verbs)}</h3>{_bars(corpus.verbs)}",
+        f"<h3>Nouns: {len(corpus.nouns)}</h3>{_bars(corpus.nouns)}",
+        f"<h3>Instructions: {len(corpus.tasks)}</h3>{_bars(corpus.tasks, wide=True)}",
     ]
 
 

@@ -71,7 +71,7 @@ function frameAll() {
   const high = [0, 1, 2].map((i) => Math.max(...points.map((p) => p[i])));
   if (!points.length) { orbit.distance = 2; data.floor = 0; return; }
   orbit.centre = low.map((value, i) => (value + high[i]) / 2);
-  orbit.distance = Math.max(0.5, 1.7 * Math.hypot(...high.map((value, i) => value - low[i])));
+  orbit.distance = Math.max(0.4, 1.2 * Math.hypot(...high.map((value, i) => value - low[i])));
   data.floor = low[2];
 }
 
