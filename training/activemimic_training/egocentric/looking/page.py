@@ -20,7 +20,8 @@ from activemimic_training.html import page, table
 _STYLE = """
 body { max-width: 1400px; }
 .side { display: flex; gap: 14px; align-items: flex-start; flex-wrap: wrap; }
-.film { position: relative; flex: 1 1 480px; min-width: 0; line-height: 0; } .film video { width: 100%; background: #000; }
+.film { position: relative; flex: 1 1 480px; min-width: 0; line-height: 0; }
+.film video { width: 100%; background: #000; }
 .film canvas { position: absolute; left: 0; top: 0; width: 100%; height: 100%; pointer-events: none; }
 #space { flex: 1 1 420px; min-width: 0; height: 420px; border: 1px solid #e8ecef; cursor: grab; touch-action: none; }
 #timeline { width: 100%; height: 190px; cursor: pointer; touch-action: none; }
