@@ -137,6 +137,14 @@ def test_an_episode_is_found_by_its_folder_and_missed_by_name(run: Path) -> None
     assert result.exit_code == 1
 
 
+def test_quality_of_other_frames_is_not_drawn_over_these(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"sink": at_work(30)})
+    report = run / "items/sink/quality/sink_000/quality.json"
+    report.write_text(report.read_text().replace('"frames": 30', '"frames": 29'))
+    with pytest.raises(EgocentricError, match=r"quality.json: frames: expected 30 .*, found 29; bring the run up"):
+        load_episode(run, "sink_000")
+
+
 def test_an_episode_of_an_exported_corpus_has_a_page_too(run: Path, damaged: EgoTrajectory, tmp_path: Path) -> None:
     files = [
         EpisodeFiles(

@@ -62,7 +62,9 @@ class EgoChunks:
     def weights(self, starts: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.float32]:
         """What each number (B, T, S) counts in the loss."""
         counts = self.rows.targets(starts, horizon)[1][..., self.columns].astype(np.float32)
-        return counts * self.rows.confidences(starts, horizon)[..., self.columns] if self.by_confidence else counts
+        if not self.by_confidence:
+            return counts
+        return counts * self.rows.confidences(starts, horizon)[..., self.columns].astype(np.float32)
 
     def statistics(self, starts: npt.NDArray[np.int64], horizon: int) -> Statistics:
         """Of what counts of them."""

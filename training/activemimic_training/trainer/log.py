@@ -119,8 +119,10 @@ def read_metrics(path: Path) -> list[StepMetrics]:
         head, *rows = [*csv.reader(file)] or [[]]
     first = len(_FIGURES)
     names = [name.removeprefix(_PART) for name in head[first:]]
+    whole = [row for row in rows if len(row) == len(head) and all(row)]
     return [
-        StepMetrics(int(row[0]), *map(float, row[1:first]), dict(zip(names, map(float, row[first:]), strict=True)))
-        for row in rows
-        if len(row) == len(head) and all(row)
+        StepMetrics(
+            int(row[0]), *map(float, row[1:first]), parts=dict(zip(names, map(float, row[first:]), strict=True))
+        )
+        for row in whole
     ]

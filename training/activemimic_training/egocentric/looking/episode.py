@@ -126,7 +126,7 @@ def load_episode(source: Path, name: str | None = None) -> EpisodeView:
 
 def episode_names(run: Path) -> dict[str, str]:
     """The run's episodes by name, with the item of each. Raises EgocentricError."""
-    found = {}
+    found: dict[str, str] = {}
     for item in read_manifest(run)[0]:
         folder = stage_folder(run, item.id, "frames")
         if read_stage(folder) is not None:
@@ -205,6 +205,11 @@ def _quality(stage: Path, clip: Clip) -> dict[str, Any]:
     if not (folder / "quality.json").exists():
         return {}
     report = json.loads((folder / "quality.json").read_text(encoding="utf-8"))
+    if report["frames"] != len(clip):
+        raise EgocentricError(
+            f"{folder / 'quality.json'}: frames: expected {len(clip)} (of stage frames), found {report['frames']}; "
+            "bring the run up to date first"
+        )
     pieces = [(episode["first"], episode["stop"]) for episode in report["episodes"]]
     return {
         "pieces": pieces,
