@@ -117,12 +117,11 @@ def read_metrics(path: Path) -> list[StepMetrics]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         head, *rows = [*csv.reader(file)] or [[]]
-    first = len(_FIGURES)
-    names = [name.removeprefix(_PART) for name in head[first:]]
-    whole = [row for row in rows if len(row) == len(head) and all(row)]
-    return [
-        StepMetrics(
-            int(row[0]), *map(float, row[1:first]), parts=dict(zip(names, map(float, row[first:]), strict=True))
-        )
-        for row in whole
-    ]
+    names = [name.removeprefix(_PART) for name in head[len(_FIGURES) :]]
+    steps = []
+    for row in rows:
+        if len(row) == len(head) and all(row):
+            loss, lr, grad_norm, frames_per_s, *parts = map(float, row[1:])
+            named = dict(zip(names, parts, strict=True))
+            steps.append(StepMetrics(int(row[0]), loss, lr, grad_norm, frames_per_s, named))
+    return steps
