@@ -75,7 +75,7 @@ def timed(batches: Batches, workers: int, count: int, network: Network | None) -
     for batch in islice(made, count + 2):
         waited.append(time.perf_counter() - begin)
         if network is not None:
-            network(batch).backward()
+            network(batch)[0].sum().backward()
             network.zero_grad()
         seconds.append(time.perf_counter() - begin)
         begin = time.perf_counter()

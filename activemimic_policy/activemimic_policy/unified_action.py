@@ -13,6 +13,12 @@ UNIFIED_SLOTS: tuple[str, ...] = tuple(f"{body}_{part}" for body in BODIES for p
 WRIST_SLOTS: tuple[str, ...] = UNIFIED_SLOTS[len(POSE) :]  # the paper's wrist-only variant, 18 numbers
 
 
+def body_columns(slots: Sequence[str]) -> dict[str, list[int]]:
+    """Where the numbers of each body stand among `slots`; of those bodies alone that are there, of a robot none."""
+    names = {body: [f"{body}_{part}" for part in POSE] for body in BODIES}
+    return {body: [list(slots).index(it) for it in parts] for body, parts in names.items() if {*parts} <= {*slots}}
+
+
 def wrist_columns(slots: Sequence[str]) -> list[int]:
     """Where the wrist-only variant's slots stand among `slots`.
 

@@ -132,6 +132,40 @@ def evaluate(
         typer.echo(f"figures: {json_out}")
 
 
+@app.command()
+def view(
+    source: Annotated[Path, typer.Argument(help="A run's folder, a stage's folder of an episode, or a corpus.")],
+    episode: Annotated[str | None, typer.Argument(help="VIDEO_NUMBER; of a corpus: its number.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page; default: EPISODE.html.")] = None,
+    rerun: Annotated[Path | None, typer.Option(help="Write a Rerun recording (.rrd) as well.")] = None,
+) -> None:
+    """An episode as a page: video with what comes next drawn in, paths in space, confidence and findings over time."""
+    from activemimic_training.egocentric.looking.episode import load_episode
+    from activemimic_training.egocentric.looking.page import write_episode_page
+    from activemimic_training.egocentric.looking.recording import write_recording
+
+    found = load_episode(source, episode)
+    page = out or Path(f"{found.name.replace(' ', '_')}.html")
+    write_episode_page(found, page)
+    typer.echo(f"{found.name}: {page}")
+    if rerun:
+        write_recording(found, rerun)
+        typer.echo(f"recording: {rerun}")
+
+
+@app.command()
+def corpus(
+    run: Annotated[Path, typer.Argument(help="The run's folder; it may be at work.")],
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("corpus.html"),
+) -> None:
+    """A whole corpus as a page: what is done in it, durations, what was left out and why, hands, scale, licences."""
+    from activemimic_training.egocentric.looking.corpus import read_corpus
+    from activemimic_training.egocentric.looking.corpus_page import write_corpus_page
+
+    write_corpus_page(run, read_corpus(run), out)
+    typer.echo(f"{run}: {out}")
+
+
 def _show(found: RunStatus, console: Any) -> None:
     for left_out in found.left_out:
         console.print(f"left out: {left_out.source}: {left_out.reason}", style="yellow", markup=False)

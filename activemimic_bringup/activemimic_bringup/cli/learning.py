@@ -1,4 +1,4 @@
-"""Commands that make policies and try them: `train`, `eval` and `compare`."""
+"""Commands that make policies and try them: `train`, `losses`, `eval` and `compare`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def train(
         f"{summary.frames_per_s:.0f} frames/s; checkpoint: {chosen.out / 'checkpoint'}",
         highlight=False,
     )
+
+
+def losses(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs.")],
+    out: Annotated[Path, typer.Option(help="The picture, PNG.")] = Path("losses.png"),
+) -> None:
+    """Draw the losses of training runs over their steps: of all numbers, and of camera and wrists apart."""
+    from activemimic_training.trainer.plot import plot_losses
+
+    names = [run.name for run in runs]
+    unique = len(set(names)) == len(names)
+    picture = plot_losses({run.name if unique else str(run): run for run in runs})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(picture)
+    typer.echo(f"{len(runs)} runs: {out}")
 
 
 def evaluate(

@@ -47,11 +47,16 @@ def sample_time(count: int, generator: torch.Generator) -> Tensor:
     return uniform ** (1 / 1.5) * 0.999 + 0.001
 
 
-def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean squared error: predicted, target (B, T, D), weight (B, T, D or 1)."""
+def weighted_errors(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """What each dimension adds to the weighted mean squared error, and its share of the weight: (2, D).
+
+    predicted, target (B, T, D), weight (B, T, D or 1). The first row's sum is the error; the first over the second is
+    each dimension's own.
+    """
     error = (predicted - target).square()
     weight = weight.expand_as(error)
-    return (error * weight).sum() / weight.sum().clamp(min=1e-6)
+    sums = torch.stack([(error * weight).sum(dim=(0, 1)), weight.sum(dim=(0, 1)).to(error.dtype)])
+    return sums / weight.sum().clamp(min=1e-6)
 
 
 def euler(velocity: Velocity, noise: Tensor, steps: int, prefix: ActionPrefix | None = None) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from activemimic_policy.model.config import ModelConfig
-from activemimic_policy.model.flow import Velocity, noisy_actions, time_features, time_periods, weighted_error
+from activemimic_policy.model.flow import Velocity, noisy_actions, time_features, time_periods, weighted_errors
 from activemimic_policy.model.layers import (
     Block,
     KeyValue,
@@ -103,6 +103,10 @@ class FlowPolicy(nn.Module):
         actions (B, T, A) normalised and padded; weight (B, T, D or 1); noise (B, K, T, A) and t (B, K, T or 1): K
         draws share one prefix pass. Returns a scalar.
         """
+        return self.losses(inputs, actions, weight, noise, t)[0].sum()
+
+    def losses(self, inputs: ModelInputs, actions: Tensor, weight: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What each dimension adds to `loss`, and its share of the weight: (2, D)."""
         draws = noise.shape[1]
 
         def repeat(x: Tensor) -> Tensor:
@@ -114,7 +118,7 @@ class FlowPolicy(nn.Module):
         predicted = self.velocity(self.encode_prefix(inputs).repeated(draws), repeat(inputs.state), x_t, t)
         dims = self.config.action_dim
         counted = repeat(weight) * (t > 0)[..., None]
-        return weighted_error(predicted[..., :dims], target[..., :dims], counted)
+        return weighted_errors(predicted[..., :dims], target[..., :dims], counted)
 
     def on_real_dims(self, x: Tensor) -> Tensor:
         """Zero beyond the real dimensions: padding is the same constant in training and along the flow."""

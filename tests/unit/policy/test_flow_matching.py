@@ -11,7 +11,7 @@ from activemimic_policy.model.flow import (
     noisy_actions,
     prefix_weights,
     sample_time,
-    weighted_error,
+    weighted_errors,
 )
 
 
@@ -52,8 +52,17 @@ def test_times_follow_the_beta_distribution_and_never_touch_the_data():
 
 
 def test_an_error_over_no_valid_step_is_zero_not_nan():
-    error = weighted_error(torch.ones(1, 2, 3), torch.zeros(1, 2, 3), torch.zeros(1, 2, 1))
-    assert error.item() == 0
+    error = weighted_errors(torch.ones(1, 2, 3), torch.zeros(1, 2, 3), torch.zeros(1, 2, 1))
+    assert error.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_every_dimension_tells_its_part_of_the_error():
+    wrong = torch.tensor([[[1.0, 2.0, 3.0], [1.0, 2.0, 0.0]]])
+    weight = torch.tensor([[[1.0, 3.0, 0.0], [1.0, 3.0, 0.0]]])
+    parts, weights = weighted_errors(wrong, torch.zeros(1, 2, 3), weight)
+    assert weights.tolist() == [0.25, 0.75, 0.0]
+    assert (parts[:2] / weights[:2]).tolist() == [1.0, 4.0]
+    assert parts.sum() == pytest.approx((2 + 24) / 8)
 
 
 def prefix_of(actions, weights):

@@ -98,6 +98,15 @@ def test_every_number_in_the_files_is_one(corpus):
     assert about["source"] == {"format": "egocentric", "licences": ["CC-BY-NC-4.0"]}
 
 
+def test_a_list_of_one_number_is_kept_as_lerobot_wants_it(corpus):
+    dataset, _ = corpus
+    (path,) = (dataset.root / "data").rglob("*.parquet")
+    assert str(pq.read_schema(path).field("observation_age_ms").type) == "float"
+    assert dataset.features["observation_age_ms"]["names"] == ["head"]
+    assert dataset.column("observation_age_ms").shape == (55, 1)
+    assert dataset.column("loss_weight").shape == (55,)
+
+
 def test_quality_control_passes_its_episodes_on(tmp_path):
     truth = at_work(80, start_ns=START_NS)
     poses = truth.bodies

@@ -2,22 +2,26 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from activemimic_policy.checkpoint import load_checkpoint
-from activemimic_policy.unified_action import UNIFIED_SLOTS, WRIST_SLOTS
+from activemimic_policy.unified_action import BODIES, UNIFIED_SLOTS, WRIST_SLOTS
 from activemimic_training.dataset import Dataset
 from activemimic_training.dataset.video import VideoWriter
 from activemimic_training.egocentric.export import EpisodeFiles, export_corpus
-from activemimic_training.egocentric.load import load_ego_rows
+from activemimic_training.egocentric.load import CONFIDENCE, load_ego_rows
 from activemimic_training.openloop.predict import OpenLoopError, check_fit
-from activemimic_training.trainer.data import choose_held_out, fit_normalization, load_rows
+from activemimic_training.trainer.data import TrainingDataError, choose_held_out, fit_normalization, load_rows
+from activemimic_training.trainer.log import read_metrics
 from activemimic_training.trainer.plan import plan_policy
+from activemimic_training.trainer.plot import PlotError, plot_losses
 from activemimic_training.trainer.train import train
 from activemimic_training.trainer.validation import read_validations
 from ego_motion import at_work, changed
-from training_runs import QUIET, configured, losses
+from toy_dataset import ToyDataset
+from training_runs import QUIET, configured
 
 HORIZON = 4
 
@@ -75,10 +79,53 @@ def test_targets_are_normalised_by_what_counts_of_the_episodes_trained_on(corpus
 def test_a_run_learns_from_it(corpus, tmp_path, variant, slots):
     config = configured(corpus, tmp_path, variant=variant, validation={"episodes": 1, "every": 6, "batches": 1})
     train(config, QUIET)
-    assert all(math.isfinite(loss) for loss in losses(tmp_path))
+    for step in read_metrics(tmp_path / "metrics.csv"):
+        assert [*step.parts] == ["camera", "left_wrist", "right_wrist"][len(BODIES) - len(slots) // 9 :]
+        assert all(0 < loss < 100 for loss in [step.loss, step.parts["right_wrist"]])
+        known = [loss for loss in step.parts.values() if math.isfinite(loss)]
+        assert min(known) <= step.loss <= max(known)
+    assert plot_losses({"run": tmp_path}).startswith(b"\x89PNG")
     checkpoint = load_checkpoint(tmp_path / "checkpoint")
     assert checkpoint.spec.slots == slots
     assert checkpoint.spec.fps == 10
+
+
+def test_the_loss_of_all_is_the_mean_of_camera_and_wrists(corpus, tmp_path):
+    train(configured(corpus, tmp_path, batch_size=39, steps=1), QUIET)
+    (step,) = read_metrics(tmp_path / "metrics.csv")
+    data = load_rows(Dataset(corpus))
+    first_batch = np.random.default_rng([0, 0, 0]).permutation(data.starts)[:39]
+    numbers = data.weights(first_batch, HORIZON).reshape(-1, 3, 9).sum(axis=(0, 2))
+    assert step.loss == pytest.approx(np.average([*step.parts.values()], weights=numbers), rel=1e-5)
+
+
+def test_what_is_less_trusted_counts_less_where_that_is_wanted(corpus, tmp_path):
+    dataset = Dataset(corpus)
+    rows, horizon = np.array([25, 37]), HORIZON
+    trust = dataset.column(CONFIDENCE)
+    trust = np.linspace(0.1, 1, trust.size).reshape(trust.shape)
+    ego = replace(
+        load_rows(dataset, confidence_weighting=True).ego, rows=replace(load_ego_rows(dataset), confidence=trust)
+    )
+    data = replace(load_rows(dataset), ego=ego)
+    weights = data.weights(rows, horizon)
+    assert weights[0, 2, 0] == pytest.approx(trust[28, 0])
+    assert weights[0, 2, 26] == pytest.approx(trust[28, 2])
+    assert weights[1, 2].tolist() == [0.0] * 27  # beyond the episode's end
+    assert data.counts(rows, horizon)[0].all()
+    assert data.with_slots([26]).weights(rows, horizon)[0, 2, 0] == pytest.approx(trust[28, 2])
+    plain = load_rows(dataset).weights(rows, horizon)
+    np.testing.assert_array_equal(plain, load_rows(dataset).counts(rows, horizon))
+
+
+def test_a_robots_rows_have_no_confidence_to_weigh_by():
+    with pytest.raises(TrainingDataError, match="confidence_weighting: expected egocentric video"):
+        load_rows(ToyDataset(), confidence_weighting=True)
+
+
+def test_runs_without_steps_cannot_be_drawn(tmp_path):
+    with pytest.raises(PlotError, match="expected a training run's folder, found no steps"):
+        plot_losses({"nothing": tmp_path})
 
 
 def test_numbers_that_the_held_out_never_show_are_no_numbers(corpus, tmp_path, recwarn):

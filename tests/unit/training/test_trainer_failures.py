@@ -38,7 +38,7 @@ def test_a_lack_of_memory_says_what_to_change_and_the_run_goes_on_with_it(
     uninterrupted, dataset, tmp_path, monkeypatch, error
 ):
     with monkeypatch.context() as patch:
-        fail_at(patch, FlowPolicy, "loss", 7, error)
+        fail_at(patch, FlowPolicy, "losses", 7, error)
         with pytest.raises(TrainingError, match=r"cpu: out of memory with batch_size 4 in 1 parts; the checkpoint"):
             train(configured(dataset, tmp_path), QUIET)
     assert load_checkpoint(tmp_path / "checkpoint").training["steps_done"] == 5
@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it_and_the_run_goes_on(
 
 
 def test_other_errors_are_not_explained_away(dataset, tmp_path, monkeypatch):
-    fail_at(monkeypatch, FlowPolicy, "loss", 2, RuntimeError("shapes do not match"))
+    fail_at(monkeypatch, FlowPolicy, "losses", 2, RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match="shapes do not match") as caught:
         train(configured(dataset, tmp_path), QUIET)
     assert not isinstance(caught.value, TrainingError)

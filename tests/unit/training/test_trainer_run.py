@@ -118,14 +118,14 @@ def test_a_damaged_state_is_named(dataset, tmp_path):
 
 
 def test_a_loss_that_becomes_nan_stops_the_run_and_leaves_the_last_checkpoint(dataset, tmp_path, monkeypatch):
-    real = FlowPolicy.loss
+    real = FlowPolicy.losses
     calls = []
 
     def loss(*arguments):
         calls.append(1)
         return real(*arguments) * (float("nan") if len(calls) == 7 else 1)
 
-    monkeypatch.setattr(FlowPolicy, "loss", loss)
+    monkeypatch.setattr(FlowPolicy, "losses", loss)
     with pytest.raises(TrainingError, match=r"the loss became nan at step 7; the checkpoint before it is whole"):
         train(configured(dataset, tmp_path), QUIET)
     assert load_checkpoint(tmp_path / "checkpoint").training["steps_done"] == 5

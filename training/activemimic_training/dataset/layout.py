@@ -75,7 +75,8 @@ class Content:
         for name, values in self.columns(index).items():
             flat = pa.array(values.reshape(-1))
             width = self.features[name]["shape"][0]
-            arrays[name] = pa.FixedSizeListArray.from_arrays(flat, width) if values.ndim == 2 else flat
+            # LeRobot takes what has one number for a scalar, and refuses a list of one.
+            arrays[name] = pa.FixedSizeListArray.from_arrays(flat, width) if width > 1 else flat
         return pa.table(arrays)
 
     def stats(self, index: int) -> dict[str, dict[str, Any]]:

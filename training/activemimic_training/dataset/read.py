@@ -102,7 +102,9 @@ class Dataset:
             column = column.chunk(0)
         if pa.types.is_fixed_size_list(column.type):
             return column.flatten().to_numpy().reshape(len(column), -1)
-        return column.to_numpy()
+        values = column.to_numpy()
+        # A list of one number is kept as the number, as LeRobot wants it; named columns tell that it is a list.
+        return values[:, None] if self.features.get(name, {}).get("names") else values
 
     def frames(self, camera: str, episode_index: int, every: int = 1) -> Iterator[np.ndarray]:
         """The episode's images, one a row, or only `every` so many rows: (H, W, 3) uint8 RGB."""

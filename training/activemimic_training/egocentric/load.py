@@ -8,7 +8,7 @@ import numpy as np
 
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.read import Dataset
-from activemimic_training.egocentric.geometry import Floats, is_rigid
+from activemimic_training.egocentric.geometry import POSE_DIM, Floats, is_rigid
 from activemimic_training.egocentric.targets import Rows, TargetStatistics, chunk_targets, statistics
 from activemimic_training.egocentric.trajectory import FPS, Flags
 
@@ -43,6 +43,11 @@ class EgoRows:
     def targets(self, starts: Rows, horizon: int) -> tuple[Floats, Flags]:
         """The targets (B, H, 27) of the chunks that start at the rows `starts` (B,), and which numbers count."""
         return chunk_targets(self.bodies, self.valid, self.last, starts, horizon)
+
+    def confidences(self, starts: Rows, horizon: int) -> Floats:
+        """How far each number (B, H, 27) of the targets is to be trusted, 0 to 1: its body's confidence."""
+        due = np.minimum(starts[:, None] + 1 + np.arange(horizon), self.last[starts][:, None])
+        return np.repeat(self.confidence[due], POSE_DIM, axis=-1)
 
     def statistics(self, horizon: int, starts: Rows | None = None, at_once: int = 1024) -> TargetStatistics:
         """Over the chunks that start at `starts` (B,); None: at every row that can."""

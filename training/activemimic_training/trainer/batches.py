@@ -115,8 +115,8 @@ class Batches:
     def at(self, step: int, part: int = 0) -> Batch:
         """A part of the batch of a step, both counted from zero."""
         sources = [(examples, self._drawn(examples, count, step)) for examples, count in self._sources]
-        counts = np.concatenate([it.data.counts(rows, self._noise_shape[1]) for it, rows in sources])
-        weight = torch.from_numpy(counts * self._slot_weights)
+        weights = np.concatenate([it.data.weights(rows, self._noise_shape[1]) for it, rows in sources])
+        weight = torch.from_numpy(weights * self._slot_weights)
         # Drawn for the whole batch, so that it does not matter into how many parts it is cut.
         generator = torch.Generator().manual_seed(seed_of(self._seed, 1, step))
         noise = torch.randn(self._batch_size, *self._noise_shape, generator=generator)

@@ -161,6 +161,9 @@ class TrainConfig(_Section):
     slot_weights: dict[str, NonNegativeFloat] = Field(
         {}, description="In the loss, by slot; 1 for those that are not named."
     )
+    confidence_weighting: bool = Field(
+        False, description="Of egocentric video: each body's numbers count in the loss by their confidence, 0 to 1."
+    )
     ema_decay: float = Field(0.998, ge=0, lt=1, description="Of the average of the weights, which is served.")
     freeze: tuple[Part, ...] = Field(
         (), description="Parts of the network that stay as they are; the paper's VLM is vision, text and prefix."

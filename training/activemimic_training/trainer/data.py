@@ -50,6 +50,7 @@ class EgoChunks:
 
     rows: EgoRows
     columns: Sequence[int]  # the S of the 27 numbers
+    by_confidence: bool = False  # what counts, counts by its body's confidence
 
     def chunks(
         self, starts: npt.NDArray[np.int64], horizon: int
@@ -57,6 +58,13 @@ class EgoChunks:
         """Actions and which of them count, (B, T, S) each, of the chunks that start at `starts` (B,)."""
         targets, counts = self.rows.targets(starts, horizon)
         return targets[..., self.columns].astype(np.float32), counts[..., self.columns]
+
+    def weights(self, starts: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.float32]:
+        """What each number (B, T, S) counts in the loss."""
+        counts = self.rows.targets(starts, horizon)[1][..., self.columns].astype(np.float32)
+        if not self.by_confidence:
+            return counts
+        return counts * self.rows.confidences(starts, horizon)[..., self.columns].astype(np.float32)
 
     def statistics(self, starts: npt.NDArray[np.int64], horizon: int) -> Statistics:
         """Of what counts of them."""
@@ -107,6 +115,12 @@ class TrainingData:
             return self.ego.chunks(rows, horizon)[1]
         return (np.arange(horizon) < self.counted_steps[rows][:, None])[..., None]
 
+    def weights(self, rows: npt.NDArray[np.int64], horizon: int) -> npt.NDArray[np.float32]:
+        """What the numbers (B, T, S or 1) of the chunks that start at `rows` (B,) count in the loss, 0 to 1."""
+        if self.ego is not None:
+            return self.ego.weights(rows, horizon)
+        return self.counts(rows, horizon).astype(np.float32)
+
     def split(self, held_out: Sequence[int], episodes: Sequence[EpisodeRow]) -> tuple[TrainingData, TrainingData]:
         """What is left to train on, and the episodes of the indices `held_out`."""
         out = np.zeros(len(self.state), dtype=np.bool_)
@@ -116,8 +130,8 @@ class TrainingData:
         return replace(self, counted_steps=kept, own=~out), replace(self, counted_steps=held, own=out)
 
 
-def load_rows(dataset: Dataset) -> TrainingData:
-    """The rows without their images.
+def load_rows(dataset: Dataset, confidence_weighting: bool = False) -> TrainingData:
+    """The rows without their images. With `confidence_weighting` those of egocentric video count by their confidence.
 
     An optional column `loss_weight`, one number a row, masks: a row with 0 was disturbed on purpose, and its action
     shall not be imitated. Of each chunk only the steps before the first such row count, because what follows a
@@ -137,7 +151,11 @@ def load_rows(dataset: Dataset) -> TrainingData:
         raise TrainingDataError("loss_weight is 0 in every row; there is nothing to imitate")
     _check_finite("state", dataset.state, dataset.slots)
     _check_finite("action", dataset.action, dataset.slots)
-    ego = EgoChunks(load_ego_rows(dataset), range(len(dataset.slots))) if is_egocentric(dataset) else None
+    ego: EgoChunks | None = None
+    if is_egocentric(dataset):
+        ego = EgoChunks(load_ego_rows(dataset), range(len(dataset.slots)), confidence_weighting)
+    elif confidence_weighting:
+        raise TrainingDataError("confidence_weighting: expected egocentric video, found a dataset without confidences")
     return TrainingData(
         MemoryFrames({}), dataset.state, dataset.action, dataset.task_index, episode_end, counted_steps, ego=ego
     )

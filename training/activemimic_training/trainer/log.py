@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 
@@ -22,25 +23,31 @@ TENSORBOARD_EVERY = 10
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One step; `step` counts from one."""
+    """One step; `step` counts from one. `parts`: of the unified action, the mean loss of each body's nine numbers."""
 
     step: int
     loss: float
     lr: float
     grad_norm: float
     frames_per_s: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+_FIGURES = [it.name for it in fields(StepMetrics) if it.name != "parts"]
+_PART = "loss_"  # begins the names of the parts' columns
 
 
 class TrainLog:
     """Context manager; a resumed run goes on in the same files, less what was logged after its checkpoint."""
 
-    def __init__(self, folder: Path, steps: int, done: int, console: Console) -> None:
+    def __init__(self, folder: Path, steps: int, done: int, console: Console, parts: Sequence[str] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter  # more than a second to import
 
         path = folder / "metrics.csv"
         kept = [metrics for metrics in read_metrics(path) if metrics.step <= done]
-        lines = [",".join(field.name for field in fields(StepMetrics)), *(_line(metrics) for metrics in kept)]
-        write_text(path, "\n".join(lines) + "\n")
+        self._parts = parts
+        head = ",".join([*_FIGURES, *(_PART + name for name in parts)])
+        write_text(path, "\n".join([head, *map(self._line, kept)]) + "\n")
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
         self._recent: deque[StepMetrics] = deque(maxlen=50)
@@ -66,11 +73,12 @@ class TrainLog:
         self._board.close()
 
     def add(self, metrics: StepMetrics) -> None:
-        self._file.write(_line(metrics) + "\n")
+        self._file.write(self._line(metrics) + "\n")
         self._file.flush()
         if metrics.step % TENSORBOARD_EVERY == 0:
-            for field in fields(StepMetrics)[1:]:
-                self._board.add_scalar(field.name, getattr(metrics, field.name), metrics.step)
+            told = {name: getattr(metrics, name) for name in _FIGURES[1:]}
+            for name, value in {**told, **{f"loss/{part}": it for part, it in metrics.parts.items()}}.items():
+                self._board.add_scalar(name, value, metrics.step)
         self._recent.append(metrics)
         count = len(self._recent)
         loss = sum(m.loss for m in self._recent) / count
@@ -98,16 +106,22 @@ class TrainLog:
             if (known := values[np.isfinite(values)]).size:
                 self._board.add_scalar(name, known.mean(), step)
 
+    def _line(self, metrics: StepMetrics) -> str:
+        figures = [getattr(metrics, name) for name in _FIGURES]
+        return ",".join(map(repr, [*figures, *(metrics.parts.get(part, math.nan) for part in self._parts)]))
+
 
 def read_metrics(path: Path) -> list[StepMetrics]:
     """The steps of a metrics.csv; none when there is no file. A last line cut by a death is left out."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    width = len(fields(StepMetrics))
-    return [StepMetrics(int(row[0]), *map(float, row[1:])) for row in rows if len(row) == width and all(row)]
-
-
-def _line(metrics: StepMetrics) -> str:
-    return ",".join(map(repr, astuple(metrics)))
+        head, *rows = [*csv.reader(file)] or [[]]
+    names = [name.removeprefix(_PART) for name in head[len(_FIGURES) :]]
+    steps = []
+    for row in rows:
+        if len(row) == len(head) and all(row):
+            loss, lr, grad_norm, frames_per_s, *parts = map(float, row[1:])
+            named = dict(zip(names, parts, strict=True))
+            steps.append(StepMetrics(int(row[0]), loss, lr, grad_norm, frames_per_s, named))
+    return steps

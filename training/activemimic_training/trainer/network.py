@@ -55,10 +55,10 @@ class Network(nn.Module):
                     block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
     def forward(self, work: Batch | Sampling) -> Tensor:
-        """The loss of a batch, a scalar; or normalised actions (B, T, A) by the flow that is served."""
+        """A batch's losses by slot and their weights (2, D); or normalised actions (B, T, A) by the flow served."""
         with self._mixed():
             if isinstance(work, Batch):
-                return self.policy.loss(work.inputs, work.actions, work.weight, work.noise, work.t)
+                return self.policy.losses(work.inputs, work.actions, work.weight, work.noise, work.t)
             prefix = self.policy.encode_prefix(work.inputs)
             noise = self.policy.on_real_dims(work.noise)
             return euler(self.policy.flow(prefix, work.inputs.state), noise, self._flow_steps)

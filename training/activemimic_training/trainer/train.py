@@ -11,18 +11,20 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from activemimic_policy.atomic import write_text
 from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
+from activemimic_policy.unified_action import body_columns
 from rich.console import Console
 
 from activemimic_training.dataset.read import Dataset
@@ -149,8 +151,9 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
             config.lora,
         )
         looks = Looks(config, steps, done, validator, command, network, optimisation, checkpoints, ranks)
-        with TrainLog(config.out, steps, done, console) if ranks.first else nullcontext() as log:
-            _run(config, ranks, network, optimisation, batches, checkpoints, looks, log, range(done, steps))
+        bodies = body_columns(spec.slots)
+        with TrainLog(config.out, steps, done, console, [*bodies]) if ranks.first else nullcontext() as log:
+            _run(config, ranks, network, optimisation, batches, checkpoints, looks, log, bodies, range(done, steps))
     ranks.wait()  # until the metrics are written
     return _summary(config, optimisation, steps, ranks)
 
@@ -158,7 +161,9 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
 def _rows(config: TrainConfig, dataset: Dataset, spec: PolicySpec) -> tuple[TrainingData, TrainingData | None]:
     """What is trained on and what is held out, still without images."""
     check_cameras(dataset, spec.cameras)
-    data = load_rows(dataset).with_slots([dataset.slots.index(name) for name in spec.slots])
+    data = load_rows(dataset, config.confidence_weighting).with_slots(
+        [dataset.slots.index(name) for name in spec.slots]
+    )
     if config.validation is None:
         return data, None
     chosen = choose_held_out(dataset.episodes, config.validation.episodes, config.seed)
@@ -183,7 +188,9 @@ def _cotrained(
     """The other datasets, each with its own normalisation, and their rows of a batch."""
     made = []
     for other, count in zip(others, config.cotrained_rows(), strict=True):
-        rows = load_rows(other).with_slots([other.slots.index(name) for name in spec.slots])
+        rows = load_rows(other, config.confidence_weighting).with_slots(
+            [other.slots.index(name) for name in spec.slots]
+        )
         data = replace(rows, frames=_frames(config, other, spec, model, console))
         made.append((Examples(data, other.tasks, tokenizer, spec, fit_normalization(data, spec), model), count))
     return made
@@ -198,37 +205,50 @@ def _run(
     checkpoints: Checkpoints,
     looks: Looks,
     log: TrainLog | None,
+    bodies: Mapping[str, list[int]],
     steps: range,
 ) -> None:
     network.train()
-    parts = ((step, turn * ranks.count + ranks.rank) for step in steps for turn in range(config.accumulate))
+    parts_of_steps = ((step, turn * ranks.count + ranks.rank) for step in steps for turn in range(config.accumulate))
     workers = config.workers if config.workers is not None else 4 * (config.images == "video")
-    ahead = prefetched(lambda key: batches.at(*key), parts, workers)
+    ahead = prefetched(lambda key: batches.at(*key), parts_of_steps, workers)
     for step in steps:
         begin = time.perf_counter()
-        value = _add_gradients(network, islice(ahead, config.accumulate), ranks)
+        losses = _add_gradients(network, islice(ahead, config.accumulate), ranks)
+        value = float(losses[0].sum())
         if not math.isfinite(value):
             raise not_finite(config, "the loss", value, step)
         lr, norm = optimisation.advance(step)
         if not math.isfinite(norm):
             raise not_finite(config, "the gradient", norm, step)
         if log is not None:
-            log.add(StepMetrics(step + 1, value, lr, norm, config.batch_size / (time.perf_counter() - begin)))
+            rate = config.batch_size / (time.perf_counter() - begin)
+            parts = {body: _mean(losses[:, columns]) for body, columns in bodies.items()}
+            log.add(StepMetrics(step + 1, value, lr, norm, rate, parts))
         if looks.due(step + 1):
             looks.look(step + 1, log)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == steps.stop:
             checkpoints.save(step + 1)
 
 
-def _add_gradients(network: Network, batches: Iterable[Batch], ranks: Ranks) -> float:
-    """The loss of a whole batch, whose gradients stay in the parameters; `batches` are this process's parts of it."""
-    value = torch.zeros((), dtype=torch.float64, device=ranks.device)
+def _add_gradients(network: Network, batches: Iterable[Batch], ranks: Ranks) -> npt.NDArray[np.float64]:
+    """What each slot adds to the loss of a whole batch, and its share of the weight (2, D).
+
+    The gradients stay in the parameters; `batches` are this process's parts of the batch.
+    """
+    sums = []
     for batch in batches:
-        loss = network(batch)
+        losses = network(batch)
         # Sharding takes the mean over processes; what is wanted is the sum.
-        (loss * (batch.share * ranks.count)).backward()
-        value += loss.detach().double() * batch.share
-    return float(ranks.sum(value))
+        (losses[0].sum() * (batch.share * ranks.count)).backward()
+        sums.append(losses.detach().double() * batch.share)
+    return ranks.sum(torch.stack(sums).sum(dim=0)).cpu().numpy()
+
+
+def _mean(losses: npt.NDArray[np.float64]) -> float:
+    """Of some slots' losses and weights (2, D); NaN where none of them counted."""
+    loss, weight = losses.sum(axis=1)
+    return float(loss / weight) if weight > 0 else math.nan
 
 
 def _summary(config: TrainConfig, optimisation: Optimisation, planned: int, ranks: Ranks) -> TrainSummary:
