@@ -8,16 +8,12 @@ from activemimic_bringup.synthesis import synthesize
 from activemimic_sim.rendering import RenderingError
 from activemimic_training.dataset import Dataset
 from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.export import EpisodeFiles, export_corpus
-from activemimic_training.egocentric.geometry import wrists_in_world
+from activemimic_training.egocentric.corpus import export_run
 from activemimic_training.egocentric.load import load_ego_rows
 from activemimic_training.egocentric.pipeline import run
-from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
-from activemimic_training.egocentric.quality import QualityConfig, check_quality
+from activemimic_training.egocentric.poses.episodes import episodes_of
 from activemimic_training.egocentric.targets import chunk_targets
 from activemimic_training.egocentric.trajectory import EgoTrajectory
-
-AS_IT_IS = QualityConfig(smoothing_s=0, max_gap_s=0, min_hands_share=0)
 
 
 @pytest.fixture(scope="module")
@@ -35,41 +31,25 @@ def ran(tmp_path_factory):
         "filter": {"enabled": False},
         "wrists": truth,
         "camera": truth,
+        "quality": {"smoothing_s": 0, "max_gap_s": 0, "min_hands_share": 0},
     }
-    status = run([root / "videos"], root / "out", EgocentricConfig.model_validate(config), workers=1, until="camera")
+    status = run([root / "videos"], root / "out", EgocentricConfig.model_validate(config), workers=1)
     assert (status.episodes, status.quarantined) == (2, [])
     return root
 
 
-def joined(items, video):
-    """What the pose stages found of a video's only episode."""
-    camera = CameraEstimate.load(items / video / "camera" / f"{video}_000" / "camera.npz")
-    wrists = WristEstimate.load(items / video / "wrists" / f"{video}_000" / "wrists.npz")
-    bodies = np.concatenate(
-        [camera.T_world_camera[:, None], wrists_in_world(camera.T_world_camera, wrists.T_camera_wrist)], axis=1
-    )
-    return EgoTrajectory.of(camera.time_ns, bodies, np.column_stack([camera.confidence, wrists.confidence]))
-
-
 def test_the_targets_are_the_truths_to_a_millionth(ran, tmp_path):
-    episodes, expected = [], []
-    for video in ("pouring_0006", "reaching_0005"):
-        frames = ran / "out" / "items" / video / "frames" / f"{video}_000"
-        about = json.loads((frames / "frames.json").read_text())
-        assert about["source_pts_ns"] == about["time_ns"]  # a video of 30 frames a second has one at every tick
-        result = check_quality(joined(ran / "out" / "items", video), AS_IT_IS)
-        result.write(tmp_path / video)
-        (episode,) = result.episodes
-        files = tmp_path / video / "000" / "trajectory.npz", frames / "frames.mp4"
-        episodes.append(EpisodeFiles(f"{video}_000", *files, about["time_ns"][0], about["task"]))
-        truth = EgoTrajectory.load(ran / "videos" / "truth" / f"{video}.npz")
-        first = int(np.searchsorted(truth.time_ns, episode.trajectory.time_ns[0]))
-        expected.append(truth.between(first, first + len(episode.trajectory)))
-    assert not all(it.wrist_observed.all() for it in expected)
-    export_corpus(episodes, tmp_path / "corpus", 32, workers=1)
+    export_run(ran / "out", tmp_path / "corpus", 32, workers=1)
     rows = load_ego_rows(Dataset(tmp_path / "corpus"))
     start = 0
-    for truth in expected:
+    for video in ("pouring_0006", "reaching_0005"):
+        stages = ran / "out" / "items" / video
+        about = json.loads((stages / "frames" / f"{video}_000" / "frames.json").read_text())
+        assert about["source_pts_ns"] == about["time_ns"]  # a video of 30 frames a second has one at every tick
+        (piece,) = episodes_of(stages / "quality")
+        kept = EgoTrajectory.load(stages / "quality" / piece / "trajectory.npz").time_ns
+        truth = EgoTrajectory.load(ran / "videos" / "truth" / f"{video}.npz").at(kept)
+        assert not truth.wrist_observed.all()
         frames = np.arange(len(truth))
         last = np.full(len(truth), len(truth) - 1)
         wanted, counted = chunk_targets(truth.bodies, truth.bodies_observed, last, frames, 50)

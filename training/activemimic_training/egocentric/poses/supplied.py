@@ -21,9 +21,10 @@ def supplied_camera(settings: SuppliedCamera, clip: Clip, wrists: WristEstimate)
         poses = at_times(*read_path(text), clip.time_ns, round(settings.max_gap_s * 1e9))
         known = is_known(poses)
         if not known.any():
-            raise EgocentricError(f"{text}: t: expected poses at the time of {clip.name}, {_span(clip)}, found none")
+            span = f"{clip.time_ns[0]} to {clip.time_ns[-1]} ns"
+            raise EgocentricError(f"{text}: t: expected poses at the time of {clip.name}, {span}, found none")
         return CameraEstimate(clip.time_ns, poses, known.astype(np.float64), np.zeros(0))
-    found = _at_ticks(settings, clip)
+    found = _supplied(settings, clip)
     return CameraEstimate(clip.time_ns, found.T_world_camera, found.camera_confidence, np.zeros(0))
 
 
@@ -34,25 +35,13 @@ def supplied_wrists(settings: SuppliedWrists, clip: Clip) -> WristEstimate:
     if table.is_file() and not trajectory.is_file():
         T, trust = read_wrist_table(table, clip.time_ns, settings.max_gap_s)
         return WristEstimate(clip.time_ns, T, trust, unknown_boxes)
-    found = _at_ticks(settings, clip)
+    found = _supplied(settings, clip)
     in_camera = inverse(found.T_world_camera)[:, None] @ found.T_world_wrist
     known = found.wrist_valid & found.camera_valid[:, None]
     confidence = np.where(known, found.wrist_confidence, 0.0)
     return WristEstimate(clip.time_ns, in_camera, confidence, unknown_boxes)
 
 
-def _at_ticks(settings: SuppliedCamera | SuppliedWrists, clip: Clip) -> EgoTrajectory:
+def _supplied(settings: SuppliedCamera | SuppliedWrists, clip: Clip) -> EgoTrajectory:
     path = settings.folder / f"{clip.item.id}.npz"
-    found = EgoTrajectory.load(path)
-    first = int(np.searchsorted(found.time_ns, clip.time_ns[0]))
-    part = found.between(first, first + len(clip))
-    if not np.array_equal(part.time_ns, clip.time_ns):
-        raise EgocentricError(
-            f"{path}: time_ns: expected the frames of {clip.name}, {_span(clip)}, found "
-            f"{found.time_ns[0]} to {found.time_ns[-1]} ns"
-        )
-    return part
-
-
-def _span(clip: Clip) -> str:
-    return f"{clip.time_ns[0]} to {clip.time_ns[-1]} ns"
+    return EgoTrajectory.load(path).at(clip.time_ns, path)
