@@ -36,7 +36,11 @@ def up(
     raise typer.Exit(run_graph(graph, assignments(arguments or [])))
 
 
+_BY_ITSELF = ("out", "episodes", "time_limit_s")  # of `record`, where nobody presses keys
+
+
 def record(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the recorded episodes.")] = Path("out/episodes"),
     task: Annotated[str, typer.Option(help="Task of the simulator.")] = "reaching",
     episodes: Annotated[int, typer.Option(min=1, help="Number of episodes, one a seed.")] = 3,
@@ -52,6 +56,10 @@ def record(
     Seeds that OUT/results.json holds already are not repeated: raise --episodes or --first-seed for more.
     """
     if manual:
+        sources = {name: context.get_parameter_source(name) for name in _BY_ITSELF}
+        if given := [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
+            options = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise UsageProblem(f"{options}: not with --manual; the recorder that runs has its folder, keys do the rest")
         require_ros()
         from activemimic_bringup.cli.manual import record_by_keys
 

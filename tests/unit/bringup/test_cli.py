@@ -92,6 +92,7 @@ def test_help_imports_nothing_heavy(words: str) -> None:
         ("bag recover nowhere", 1, "error: nowhere: there is no such folder"),
         ("bag play nowhere", 1, "error: nowhere: there is no such folder"),
         ("record --manual", 2, "error: --manual reads keys and needs a terminal"),
+        ("record --manual --episodes 5 --out x", 2, "error: --out, --episodes: not with --manual"),
         ("train nowhere.yaml", 2, "error: nowhere.yaml: cannot be read"),
         ("eval --policy nowhere --out {tmp}", 2, "error: policy 'nowhere': expected a checkpoint's folder"),
         ("eval --task walking --out {tmp}", 2, "error: there is no task 'walking': expected one of"),
