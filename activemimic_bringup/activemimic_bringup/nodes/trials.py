@@ -44,6 +44,7 @@ class Client(Protocol):
     def set_active(self, node: str, active: bool) -> None: ...
     def task_status(self) -> TaskStatus | None: ...
     def diagnostics(self) -> dict[str, dict[str, str]]: ...
+    def silent_s(self, node: str) -> float: ...
     def now_s(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
 
@@ -114,10 +115,9 @@ class TrialSeries:
                 client.trigger(HOLD.name)
             raise
         diagnostics = client.diagnostics()
-        failure = f"not done within {protocol.time_limit_s:g} s"
-        controller = diagnostics.get("controller", {})
-        if controller.get("mode") == "holding":
-            failure = f"the controller holds: {controller['reason']}"
+        failure = status.failure or f"not done within {protocol.time_limit_s:g} s"
+        if reason := self._holds(started_s):
+            failure = f"the controller holds: {reason}"
         if self._record:
             client.set_bool(STOP.name, status.success)
         self._let_move(False)
@@ -129,7 +129,7 @@ class TrialSeries:
             success=status.success,
             points=int(status.values.get("points", 0)),
             stage=status.values.get("stage", ""),
-            failure=status.failure or ("" if status.success else failure),
+            failure="" if status.success else failure,
             time_s=status.time_s,
             stage_times_s=stage_times_s,
             episode=episode,
@@ -168,7 +168,10 @@ class TrialSeries:
         )
 
     def _wait_for_end(self, seed: int, started_s: float, stage_times_s: dict[str, float]) -> TaskStatus:
-        """The last status; notes on the way when each stage was reached first."""
+        """The last status; notes on the way when each stage was reached first.
+
+        It ends as well when the controller holds: nobody is there to say the word.
+        """
         start = self._wait_for_status(seed, started_s)
         while True:
             status = self._client.task_status() or start
@@ -177,6 +180,13 @@ class TrialSeries:
             silent_s = self._client.now_s() - status.received_s
             if silent_s > STATUS_TIMEOUT_S:
                 raise TrialError(f"/sim/task has been silent for {silent_s:.1f} s: does the simulator still run?")
-            if status.success or status.failure or status.time_s - start.time_s >= self._protocol.time_limit_s:
+            over = status.success or status.failure or status.time_s - start.time_s >= self._protocol.time_limit_s
+            if over or self._holds(started_s):
                 return status
             self._client.sleep(0.02)
+
+    def _holds(self, since_s: float) -> str:
+        """Why the controller holds, by what it has told since; empty if it does not."""
+        controller = self._client.diagnostics().get("controller", {})
+        told_s = self._client.now_s() - self._client.silent_s("controller")
+        return controller["reason"] if told_s > since_s and controller.get("mode") == "holding" else ""

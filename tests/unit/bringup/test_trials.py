@@ -26,6 +26,7 @@ class FakeNodes:
         self.silent = False
         self.failing_seeds: set[int] = set()
         self.controller: dict[str, str] = {}
+        self.controller_silent_s = 0.0
         self._now_s = 100.0
         self._reset_s = 0.0
         self._seed = -1
@@ -61,6 +62,9 @@ class FakeNodes:
     def diagnostics(self) -> dict[str, dict[str, str]]:
         return {"controller": {"rate_hz": "30.0", **self.controller}}
 
+    def silent_s(self, node: str) -> float:
+        return self.controller_silent_s
+
     def now_s(self) -> float:
         return self._now_s
 
@@ -93,12 +97,14 @@ def test_a_trial_is_a_success_when_the_task_says_so_in_time(tmp_path: Path) -> N
     assert trials.trials[0].diagnostics == {"controller": {"rate_hz": "30.0"}}
 
 
-def test_a_controller_that_held_is_named_as_what_ended_the_trial(tmp_path: Path) -> None:
+def test_a_controller_that_holds_ends_the_trial_and_is_named(tmp_path: Path) -> None:
     nodes = FakeNodes()
     nodes.controller = {"mode": "holding", "reason": "the policy has been silent"}
+    nodes.controller_silent_s = 0.5  # told before the first half second is over: of what was before
     trials = series(nodes, tmp_path, (9,))
     trials.run()
     assert trials.trials[0].failure == "the controller holds: the policy has been silent"
+    assert trials.trials[0].time_s == pytest.approx(0.5, abs=0.1)
 
 
 def test_stages_are_noted_when_they_are_reached_first(tmp_path: Path) -> None:
