@@ -111,7 +111,7 @@ def export(
 
 @app.command()
 def evaluate(
-    predicted: Annotated[Path, typer.Argument(help="A trajectory (.npz), or a folder of them.")],
+    predicted: Annotated[Path, typer.Argument(help="A trajectory (.npz), a folder of them, or of a run.")],
     truth: Annotated[Path, typer.Argument(help="The same of the truth; episodes are matched by name, frames by time.")],
     json_out: Annotated[Path | None, typer.Option("--json", help="Where all figures go, as JSON.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of tolerances and tiers.")] = None,

@@ -9,6 +9,7 @@ from activemimic_sim.rendering import RenderingError
 from activemimic_training.dataset import Dataset
 from activemimic_training.egocentric.config import EgocentricConfig
 from activemimic_training.egocentric.corpus import export_run
+from activemimic_training.egocentric.evaluate import evaluate
 from activemimic_training.egocentric.load import load_ego_rows
 from activemimic_training.egocentric.pipeline import run
 from activemimic_training.egocentric.poses.episodes import episodes_of
@@ -58,6 +59,14 @@ def test_the_targets_are_the_truths_to_a_millionth(ran, tmp_path):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
         start += len(truth)
     assert start == len(rows.last)
+
+
+def test_a_run_is_held_against_the_truth(ran):
+    found = evaluate(ran / "out", ran / "videos" / "truth")
+    assert (found["episodes"], found["unmatched"]) == (2, [])
+    camera = found["bodies"]["camera"]
+    assert camera["coverage"] > 0.9
+    assert camera["median_m"] < 1e-9
 
 
 def test_what_is_there_is_not_rendered_again_and_a_seed_gives_the_same_truth(ran, tmp_path):

@@ -45,8 +45,8 @@ class Compared:
 def paired(predicted: Path, truth: Path) -> Iterator[tuple[str, Path, list[Path]]]:
     """Every true episode's name and file with the files of what was estimated of it.
 
-    Each is a trajectory (.npz) or a folder with NAME.npz or NAME/trajectory.npz in it. What is below a truth's NAME
-    belongs to it, so that an episode may have been split.
+    Each is a trajectory (.npz) or a folder with NAME.npz or NAME/trajectory.npz in it, or that of a run, whose names
+    are its videos'. What is below a truth's NAME belongs to it, so that an episode may have been split.
 
     Raises EgocentricError: there is no such file, or none belongs to another.
     """
@@ -106,6 +106,11 @@ def _trajectories(place: Path) -> dict[Name, Path]:
         return {(): place}
     if not place.is_dir():
         raise EgocentricError(f"{place}: missing; expected a trajectory (.npz) or a folder of them")
+    if (place / "manifest.json").is_file():  # of a run: what stage `quality` kept, by video, episode and piece
+        kept = sorted(place.glob(f"items/*/quality/*/*/{FILE}"))
+        if not kept:
+            raise EgocentricError(f"{place}: no trajectory; expected a run that is through stage quality")
+        return {(path.parts[-5], *path.parts[-3:-1]): path for path in kept}
     found = {}
     for path in sorted(place.rglob("*.npz")):
         parts = path.relative_to(place).parts
