@@ -125,7 +125,7 @@ def trial(seed: int, latencies: Latencies, policy_join: str, player_join: str) -
     late = LateChunks(latencies.replay(seed))
     player = LinearPlayer() if player_join == "linear" else ChunkPlayer(_SPEC.slots, joining=make_joining(player_join))
     place, command, run = np.zeros(1), np.zeros(1), Run(RATE_HZ, np.array([VELOCITY]))
-    player.reset([place, np.zeros_like(place), np.zeros_like(place)])
+    player.reset(np.zeros((3, 1)), 0)
 
     def infer() -> Chunk:
         in_flight = continuation.in_flight(now_ns, place)
@@ -153,10 +153,10 @@ def trial(seed: int, latencies: Latencies, policy_join: str, player_join: str) -
 
 
 class LinearPlayer:
-    """What the chunk player was before: straight lines between points, and from the last command onto them."""
+    """Without a spline: straight lines between points, and from the last command onto them."""
 
-    def reset(self, positions: np.ndarray) -> None:
-        self._last, self._last_ns = positions, 0
+    def reset(self, motion: np.ndarray, t_ns: int) -> None:
+        self._last, self._last_ns = motion[0], t_ns
         self._chunk: Chunk | None = None
 
     def accept(self, chunk: Chunk) -> None:
