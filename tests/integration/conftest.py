@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,14 @@ class World:
             self._clients[service] = self.node.create_client(service_type, service)
         client = self._clients[service]
         assert client.wait_for_service(timeout_sec=PATIENCE_S), f"{service} is not there"
-        future = client.call_async(service_type.Request(**request))
-        wait_until(future.done, f"an answer of {service}")
-        return future.result()
+        # A server that has just been started may be known here before it knows this client: its answer is lost then.
+        for patience_s in (PATIENCE_S / 6, PATIENCE_S):
+            future = client.call_async(service_type.Request(**request))
+            with suppress(AssertionError):
+                wait_until(future.done, f"an answer of {service}", patience_s)
+                return future.result()
+            client.remove_pending_request(future)
+        raise AssertionError(f"waited {PATIENCE_S:g} s for an answer of {service}")
 
     def now_ns(self) -> int:
         return int(self.node.get_clock().now().nanoseconds)

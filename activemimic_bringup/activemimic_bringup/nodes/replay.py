@@ -10,6 +10,7 @@ import rclpy
 from activemimic_description.contract import Qos
 from activemimic_description.messages import ros_class
 from activemimic_training.bags import EpisodeReader
+from rclpy.duration import Duration
 from rclpy.signals import SignalHandlerOptions
 
 from activemimic_bringup.nodes.node import qos_profile
@@ -76,6 +77,8 @@ class Replay:
         yield self._play()
         while loop:
             yield self._play()
+        for publisher in self._publishers.values():  # what is sent reliably arrives before this process ends
+            publisher.wait_for_all_acked(Duration(seconds=LISTENERS_S))
 
     def _play(self) -> int:
         begin_s, begin_ns = time.monotonic(), self._node.get_clock().now().nanoseconds
@@ -94,6 +97,7 @@ class Replay:
         until_s = time.monotonic() + LISTENERS_S
         while time.monotonic() < until_s:
             if all(publisher.get_subscription_count() for publisher in self._publishers.values()):
+                time.sleep(DISCOVERY_S)  # a listener that is known here may not know this publisher yet
                 return
             time.sleep(0.05)
 
