@@ -15,7 +15,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from activemimic_bringup.nodes.node import qos_profile
 
-DISCOVERY_S = 1.0  # in which other publishers are found
+DISCOVERY_S = 3.0  # in which other publishers are found; without our profile of Fast DDS it may take as long
+SETTLE_S = 1.0  # in which two nodes that have just met get to know each other
 LISTENERS_S = 2.0  # for listeners to connect; without any it plays all the same
 _QOS = Qos(reliability="reliable", depth=100, durability="volatile")
 
@@ -97,18 +98,21 @@ class Replay:
         until_s = time.monotonic() + LISTENERS_S
         while time.monotonic() < until_s:
             if all(publisher.get_subscription_count() for publisher in self._publishers.values()):
-                time.sleep(DISCOVERY_S)  # a listener that is known here may not know this publisher yet
+                time.sleep(SETTLE_S)
                 return
             time.sleep(0.05)
 
     def _refuse_other_publishers(self) -> None:
-        time.sleep(DISCOVERY_S)
-        for topic in self.topics:
-            if names := [info.node_name for info in self._node.get_publishers_info_by_topic(topic)]:
+        until_s = time.monotonic() + DISCOVERY_S
+        while time.monotonic() < until_s:
+            if taken := next((topic for topic in self.topics if self._node.count_publishers(topic)), None):
+                time.sleep(SETTLE_S)  # a publisher is known before its node's name is
+                names = [info.node_name for info in self._node.get_publishers_info_by_topic(taken)]
                 raise ReplayError(
-                    f"{topic} is published already, by {', '.join(names)}; end it, name other topics with --topics, "
+                    f"{taken} is published already, by {', '.join(names)}; end it, name other topics with --topics, "
                     f"or choose another ROS_DOMAIN_ID"
                 )
+            time.sleep(0.05)
 
 
 def shifted(data: bytes, by_ns: int) -> bytes:
