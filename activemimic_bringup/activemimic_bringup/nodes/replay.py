@@ -17,7 +17,7 @@ from activemimic_bringup.nodes.node import qos_profile
 
 DISCOVERY_S = 3.0  # in which other publishers are found; without our profile of Fast DDS it may take as long
 SETTLE_S = 1.0  # in which two nodes that have just met get to know each other
-LISTENERS_S = 2.0  # for listeners to connect; without any it plays all the same
+LISTENERS_S = 2.0  # for listeners to connect, and in the end to acknowledge; without any it plays all the same
 _QOS = Qos(reliability="reliable", depth=100, durability="volatile")
 
 
