@@ -122,7 +122,7 @@ def _running(default: bool) -> Argument:
 def _sim_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
     nodes = [_sim(a), _controller(a)]
     if a["checkpoint"]:
-        nodes.append(_policy(a))
+        nodes.append(_policy(_told(a)))
     if a["out"]:
         nodes.append(_recorder(a))
     return tuple(nodes)
@@ -142,10 +142,17 @@ def _evaluate_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
     quiet = {**a, "seed": 0, "running": False}
     nodes = [_sim(quiet), _controller(quiet)]
     if a["mode"] == "policy":
-        nodes.append(_policy(quiet))
+        nodes.append(_policy(_told(quiet)))
     if a["episodes"]:
         nodes.append(_recorder({**quiet, "out": a["episodes"]}))
     return (*nodes, _evaluator(quiet))
+
+
+def _told(a: Mapping[str, Value]) -> Mapping[str, Value]:
+    """With the task's usual words where no others are given: a checkpoint may know several instructions."""
+    from activemimic_sim.tasks import make_task  # only where the simulator is
+
+    return {**a, "instruction": a["instruction"] or make_task(str(a["task"])).instructions[0]}
 
 
 def _sim(a: Mapping[str, Value]) -> NodeSpec:
@@ -193,6 +200,7 @@ def _evaluator(a: Mapping[str, Value]) -> NodeSpec:
         "variations",
         "time_limit_s",
         "zeroed_cameras",
+        "instruction",
     )
     return _own("evaluator", a, {**own, "out": a["results"], "record": bool(a["episodes"])})
 
@@ -234,7 +242,7 @@ GRAPHS = {
                 _SEED,
                 _VARIATIONS,
                 _CHECKPOINT,
-                _INSTRUCTION,
+                Argument("instruction", "", "what the robot shall do; empty: the task's usual words"),
                 _DEVICE,
                 _THREADS,
                 _RUNTIME,
@@ -295,7 +303,7 @@ GRAPHS = {
                     ("policy", "expert"),
                 ),
                 _CHECKPOINT,
-                _INSTRUCTION,
+                Argument("instruction", "", "what the policy is told in every trial; empty: each scene's own words"),
                 _DEVICE,
                 _THREADS,
                 _RUNTIME,

@@ -83,6 +83,9 @@ def evaluate(
     zero_camera: Annotated[
         list[str] | None, typer.Option(help="A camera that the checkpoint is shown black; may be repeated.")
     ] = None,
+    instruction: Annotated[
+        str, typer.Option(help="What the checkpoint is told in every trial; default: each scene's own words.")
+    ] = "",
     through_ros: Annotated[
         bool, typer.Option("--through-ros", help="In real time, through the nodes, instead of in lock-step.")
     ] = False,
@@ -109,9 +112,10 @@ def evaluate(
             time_limit_s,
             video,
             zero_camera or [],
+            instruction,
         )
     else:
-        late = (latency_ms, join, tuple(zero_camera or ()))
+        served = (latency_ms, join, tuple(zero_camera or ()), instruction)
         _evaluate_in_lockstep(
             task,
             policy,
@@ -122,7 +126,7 @@ def evaluate(
             time_limit_s,
             video,
             workers,
-            *late,
+            *served,
         )
 
 
@@ -178,6 +182,7 @@ def _evaluate_in_lockstep(
     latency_ms: float,
     join: str,
     zeroed_cameras: tuple[str, ...],
+    instruction: str,
 ) -> None:
     from rich.console import Console
     from rich.progress import (
@@ -204,7 +209,8 @@ def _evaluate_in_lockstep(
             outcome = "success" if trial.success else trial.failure
             bar.console.print(f"trial {trial.number}: {outcome} after {trial.time_s:.1f} s ({trial.stage})")
 
-        tried = LockstepPlan(plan, policy, contract, variations, time_limit_s, video, latency_ms, join, zeroed_cameras)
+        served = (latency_ms, join, zeroed_cameras, instruction)
+        tried = LockstepPlan(plan, policy, contract, variations, time_limit_s, video, *served)
         done = run(tried, out, workers, progress)
         bar.update(shown, completed=len(done))
     page = write_report(out)
@@ -224,6 +230,7 @@ def _evaluate_through_ros(
     time_limit_s: float | None,
     video: bool,
     zeroed_cameras: list[str],
+    instruction: str,
 ) -> None:
     from activemimic_bringup.cli.robot import require_ros, run_graph
 
@@ -242,6 +249,7 @@ def _evaluate_through_ros(
         "first_seed": str(-1 if first_seed is None else first_seed),
         "time_limit_s": str(time_limit_s or 0.0),
         "zeroed_cameras": ",".join(zeroed_cameras),
+        "instruction": instruction,
         "episodes": str(out / "episodes") if video else "",
     }
     code = run_graph("evaluate", texts)

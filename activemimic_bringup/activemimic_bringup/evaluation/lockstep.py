@@ -36,6 +36,7 @@ class LockstepPlan:
         latency_ms: how late a checkpoint's chunks come.
         join: how a checkpoint's chunks go on from one another, one of `control.continuing.JOINS`.
         zeroed_cameras: those that a checkpoint is shown black.
+        instruction: what a checkpoint is told in place of each scene's own words; empty: those.
     """
 
     trials: TrialPlan
@@ -47,10 +48,11 @@ class LockstepPlan:
     latency_ms: float = 0.0
     join: str = "replace"
     zeroed_cameras: tuple[str, ...] = ()
+    instruction: str = ""
 
     def serving(self) -> Serving:
         latencies = Latencies([self.latency_ms]) if self.latency_ms else None
-        return Serving(latencies, self.join, self.zeroed_cameras)
+        return Serving(latencies, self.join, self.zeroed_cameras, self.instruction)
 
     def protocol(self) -> Protocol:
         """As it is kept in the results."""
@@ -66,6 +68,7 @@ class LockstepPlan:
             latency_ms=self.latency_ms,
             join=self.join,
             zeroed_cameras=list(self.zeroed_cameras),
+            instruction=self.instruction,
         )
 
 

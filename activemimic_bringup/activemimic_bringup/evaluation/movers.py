@@ -44,11 +44,13 @@ class Serving:
         latencies: as late as on the robot; None: chunks come at once.
         join: how chunks go on from one another, one of `control.continuing.JOINS`.
         zeroed_cameras: what these show is replaced by black.
+        instruction: told instead of the scene's own words; empty: those.
     """
 
     latencies: Latencies | None = None
     join: str = "replace"
     zeroed_cameras: tuple[str, ...] = ()
+    instruction: str = ""
 
 
 class Mover(ABC):
@@ -199,6 +201,7 @@ class CheckpointPolicy(Mover):
         self._noise_shape = (spec.horizon, len(spec.slots))
         self._messages = BagMessages()
         self._latencies = serving.latencies
+        self._instruction = serving.instruction
         self._velocity, self._join = robot.simulation.robot.velocity, serving.join
         self.period_ticks = round(robot.rate_hz * spec.execute_steps / spec.fps)
         self.reset(0)
@@ -219,7 +222,8 @@ class CheckpointPolicy(Mover):
         state = simulation.measured()
         in_flight = self.continuation.in_flight(stamp_ns, state)
         guided = in_flight is not None and self.continuation.guided
-        positions = self._policy.infer(images, state, simulation.instruction, noise, in_flight, guided)
+        told = self._instruction or simulation.instruction
+        positions = self._policy.infer(images, state, told, noise, in_flight, guided)
         return Chunk(stamp_ns, self._step_ns, positions)
 
     def chunk_due(self) -> Chunk | None:

@@ -62,6 +62,7 @@ def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
         ("policy", f"{protocol.policy} {protocol.weights}".strip()),
         ("variations", ", ".join(protocol.variations) or "none"),
         ("black cameras", ", ".join(protocol.zeroed_cameras) or "none"),
+        ("told", protocol.instruction or "each scene's own words"),
         ("trial plan", f"{protocol.plan}, {len(trials)} trials"),
         ("run", "in lock-step with the simulator" if protocol.mode == "lockstep" else "in real time through ROS 2"),
         ("time limit", f"{protocol.time_limit_s:g} s"),

@@ -26,6 +26,7 @@ class Protocol:
         latency_ms: how late a checkpoint's chunks came in lock-step, and
         join: how they went on from one another there.
         zeroed_cameras: those that a checkpoint was shown black.
+        instruction: what a checkpoint was told in place of each scene's own words; empty: those.
     """
 
     mode: Literal["lockstep", "ros"]
@@ -39,6 +40,7 @@ class Protocol:
     latency_ms: float = 0.0
     join: str = "replace"
     zeroed_cameras: list[str] = field(default_factory=list)
+    instruction: str = ""
 
 
 @dataclass(frozen=True)

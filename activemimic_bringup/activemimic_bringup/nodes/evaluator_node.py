@@ -45,6 +45,7 @@ class EvaluatorNode(Node):
             weights=weights_digest(policy),
             variations=names(values["variations"]),
             zeroed_cameras=names(values["zeroed_cameras"]),
+            instruction=values["instruction"],
         )
         results = Path(values["out"]) / "results.json"
         self._series = TrialSeries(self._client, protocol, plan, values["record"], results, self.get_logger().info)

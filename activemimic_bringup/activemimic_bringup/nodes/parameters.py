@@ -148,6 +148,7 @@ EVALUATOR = (
     ),
     Parameter("variations", "", "Variations of the scene, separated by commas; empty: none."),
     Parameter("zeroed_cameras", "", "Written to results.json: cameras that the policy is shown black."),
+    Parameter("instruction", "", "What the policy is told in every trial; empty: each scene's own words."),
     Parameter(
         "time_limit_s",
         0.0,

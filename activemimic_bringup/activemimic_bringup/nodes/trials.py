@@ -96,8 +96,8 @@ class TrialSeries:
         client.trigger(RESET.name)
         placed = self._wait_for_status(seed, reset_s)
         instruction = placed.values.get("instruction", "")
-        if not by_expert and instruction:
-            client.set_parameters("/policy", {"instruction": instruction})
+        if not by_expert and (told := protocol.instruction or instruction):
+            client.set_parameters("/policy", {"instruction": told})
         episode = ""
         if self._record:
             about = {"task": protocol.task, "seed": seed, "instruction": instruction}

@@ -61,6 +61,15 @@ def test_every_module_of_a_graph_exists() -> None:
             assert importlib.util.find_spec(spec.module) is not None, spec.module
 
 
+def test_where_the_simulator_is_the_policy_is_told_the_tasks_words_unless_others_are_given() -> None:
+    for name in ("sim", "evaluate"):
+        for words, told in (("", "find the yogurt, grasp it and lift it"), ("look left", "look left")):
+            texts = {"checkpoint": "a", "task": "finding", "instruction": words}
+            specs = {spec.name: spec for spec in GRAPHS[name].specs(texts)}
+            assert specs["policy"].parameters["instruction"] == told
+    assert specs["evaluator"].parameters["instruction"] == "look left"
+
+
 def test_a_real_robot_stays_still_until_it_is_armed() -> None:
     for name in ("policy", "record", "evaluate"):
         (controller,) = (spec for spec in GRAPHS[name].specs({}) if spec.name == "controller")

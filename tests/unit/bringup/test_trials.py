@@ -151,6 +151,12 @@ def test_the_policy_is_told_the_tasks_instruction(tmp_path: Path) -> None:
     assert told < enabled
 
 
+def test_other_words_are_told_in_place_of_the_tasks_own(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    series(nodes, tmp_path, (1,), replace(POLICY, instruction="place")).run()
+    assert "/policy {'instruction': 'place'}" in nodes.calls
+
+
 def test_an_interrupted_series_goes_on_where_it_was(tmp_path: Path) -> None:
     first = FakeNodes()
     first.refusals["/controller/arm"] = "no joint state has arrived"

@@ -37,9 +37,11 @@ class FakePolicy:
             max_delay_steps=4,
         )
         self.in_flight: list[InFlight | None] = []
+        self.told: list[str] = []
 
     def infer(self, images, state, instruction, noise=None, in_flight=None, guided=False):
         self.in_flight.append(in_flight)
+        self.told.append(instruction)
         return np.tile(state, (16, 1))
 
 
@@ -89,6 +91,19 @@ def test_cameras_that_shall_be_black_are_told_to_the_policy_and_kept_with_the_re
     make_mover(plan.policy, *cameras_of, CONTRACT, plan.serving())
     assert told == [("head",)]
     assert plan.protocol().zeroed_cameras == ["head"]
+
+
+def test_other_words_than_the_scenes_own_are_told_to_the_policy_and_kept_with_the_results(
+    monkeypatch, cameras_of
+) -> None:
+    policy, (robot, cameras) = FakePolicy(), cameras_of
+    monkeypatch.setattr("activemimic_bringup.checked_policy.load_checked_policy", lambda *_, **__: policy)
+    robot.reset(0)
+    for words in ("", "go home"):
+        plan = LockstepPlan(seed_series("reaching", 0, 1), "fake", instruction=words)
+        make_mover(plan.policy, robot, cameras, CONTRACT, plan.serving()).chunk()
+        assert plan.protocol().instruction == words
+    assert policy.told == [robot.simulation.instruction, "go home"]
 
 
 def test_with_latency_it_is_handed_over_late_and_the_next_is_asked_for_on_time(monkeypatch, cameras_of) -> None:

@@ -10,7 +10,7 @@ from activemimic_description.mjcf import robot_mjcf
 from activemimic_description.robot import Robot
 
 from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.tasks.task import Task, TaskStatus
+from activemimic_sim.tasks.task import Layout, Task, TaskStatus
 from activemimic_sim.variations import make_variations
 
 # Plain boxes for a room: on a software renderer a textured floor and a sky cost as much as everything else together.
@@ -80,11 +80,11 @@ class Simulation:
         layout = self.task.sample(seed, self.robot, cell)
         mujoco.mj_resetData(self.model, self.data)
         self.seed = seed
-        self._vary(seed)
+        objects = self._vary(seed, layout)
         posture = layout.start if start is None else start
         for name, position in self.robot.joint_positions(posture).items():
             self.data.qpos[self.model.joint(name).qposadr[0]] = position
-        for name, pose in layout.objects.items():
+        for name, pose in objects.items():
             address = self.model.joint(name).qposadr[0]
             self.data.qpos[address : address + 7] = pose
             self.data.qpos[address : address + 3] += self.task.shift_m
@@ -130,8 +130,8 @@ class Simulation:
         """A renderer of the robot's cameras; `sizes` gives (height, width) by camera name."""
         return CameraRenderer(self.model, sizes, self.variations)
 
-    def _vary(self, seed: int) -> None:
-        """Let the variations change the scene of a trial, from the scene as it was made."""
+    def _vary(self, seed: int, layout: Layout) -> dict[str, np.ndarray]:
+        """Let the variations change the scene of a trial, from the scene as it was made; returns all free objects."""
         for array, made in self._looks:
             array[:] = made
         draws = [np.random.default_rng([*variation.name.encode(), seed]) for variation in self.variations]
@@ -142,7 +142,9 @@ class Simulation:
         self.instruction = self.task.instructions[0]
         for variation, rng in drawn:
             variation.prepare(self.model, self.task, rng)
-            self.instruction = variation.instruction(self.task, rng) or self.instruction
+            self.instruction = variation.instruction(self.task, layout, rng) or self.instruction
+        more = [variation.objects(layout) for variation in self.variations]
+        return {name: pose for objects in (layout.objects, *more) for name, pose in objects.items()}
 
 
 def _looks(model: mujoco.MjModel) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -13,7 +13,8 @@ import cv2
 import mujoco
 import numpy as np
 
-from activemimic_sim.tasks.task import SceneError, Task
+from activemimic_sim.tasks.finding import OTHER_YOGURT, REGION_CENTER_XY_M, SIDE_INSTRUCTIONS, yogurt
+from activemimic_sim.tasks.task import Layout, SceneError, Task
 
 _SPREAD_XY_M, _SPREAD_Z_M = 0.02, 0.01
 _FLASH_S = 0.5  # each colour's turn
@@ -37,7 +38,11 @@ class Variation:
         """More MJCF elements for the scene's assets."""
         return ""
 
-    def instruction(self, task: Task, rng: np.random.Generator) -> str | None:
+    def objects(self, layout: Layout) -> dict[str, np.ndarray]:
+        """Where more free objects start: pose (7,) in the world by free joint, as `Layout.objects`."""
+        return {}
+
+    def instruction(self, task: Task, layout: Layout, rng: np.random.Generator) -> str | None:
         """The words of a trial, if they are other than the task's usual ones."""
         return None
 
@@ -71,8 +76,7 @@ class _Packaging(Variation):
     _COLOURS: ClassVar[dict[str, tuple[float, float, float]]]
 
     def check(self, task: Task) -> None:
-        if task.target != "yogurt":
-            raise SceneError(f"variation {self.name}: expected a task with a yogurt, found {task.name}")
+        _check_yogurt(self.name, task)
 
     def prepare(self, model: mujoco.MjModel, task: Task, rng: np.random.Generator) -> None:
         for part, colour in self._COLOURS.items():
@@ -89,6 +93,25 @@ class UnseenYogurtB(_Packaging):
     name = "unseen_yogurt_b"
     about = "the yogurt in an orange packaging, of the same size (paper, Fig. 9b)"
     _COLOURS: ClassVar = {"body": (0.92, 0.55, 0.15), "label": (0.25, 0.15, 0.40), "lid": (0.60, 0.10, 0.15)}
+
+
+class NamedSide(Variation):
+    name = "named_side"
+    about = "a yogurt on each side; the instruction says which one is meant"
+
+    def check(self, task: Task) -> None:
+        _check_yogurt(self.name, task)
+
+    def bodies(self, task: Task) -> str:
+        return yogurt(OTHER_YOGURT, (REGION_CENTER_XY_M[0], -REGION_CENTER_XY_M[1]))
+
+    def objects(self, layout: Layout) -> dict[str, np.ndarray]:
+        mirrored = layout.objects["yogurt"].copy()
+        mirrored[1] *= -1.0
+        return {OTHER_YOGURT: mirrored}
+
+    def instruction(self, task: Task, layout: Layout, rng: np.random.Generator) -> str | None:
+        return SIDE_INSTRUCTIONS["left" if layout.objects["yogurt"][1] > 0.0 else "right"]
 
 
 class WithoutHead(Variation):
@@ -194,7 +217,7 @@ class Rephrased(Variation):
     name = "rephrased"
     about = "the instruction in other words"
 
-    def instruction(self, task: Task, rng: np.random.Generator) -> str | None:
+    def instruction(self, task: Task, layout: Layout, rng: np.random.Generator) -> str | None:
         return str(rng.choice(task.instructions[1:]))
 
     def check(self, task: Task) -> None:
@@ -208,6 +231,7 @@ VARIATIONS: dict[str, type[Variation]] = {
         FlashingLight,
         UnseenYogurtA,
         UnseenYogurtB,
+        NamedSide,
         WithoutHead,
         CameraNoise,
         ShiftedTable,
@@ -216,6 +240,11 @@ VARIATIONS: dict[str, type[Variation]] = {
         Rephrased,
     )
 }
+
+
+def _check_yogurt(variation: str, task: Task) -> None:
+    if task.target != "yogurt":
+        raise SceneError(f"variation {variation}: expected a task with a yogurt, found {task.name}")
 
 
 def make_variations(names: Sequence[str], task: Task) -> tuple[Variation, ...]:

@@ -1,4 +1,4 @@
-"""The Finding expert: look to one side, else to the other; then the hand of that side goes there, closes and lifts."""
+"""The Finding expert: look left, or where the words say, else right; then that side's hand goes there and lifts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import Hand, aligning, shortened, turned
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, view_angles_rad
-from activemimic_sim.tasks.finding import REGION_CENTER_XY_M, TABLE_HEIGHT_M, YOGURT_HEIGHT_M, YOGURT_RADIUS_M
+from activemimic_sim.tasks.finding import (
+    REGION_CENTER_XY_M,
+    SIDE_INSTRUCTIONS,
+    TABLE_HEIGHT_M,
+    YOGURT_HEIGHT_M,
+    YOGURT_RADIUS_M,
+)
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
 _WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
@@ -38,7 +44,9 @@ class FindingExpert(Expert):
         self._hands = {side: Hand(simulation, side, ("waist_lift", "waist_pitch"), _WEIGHTS) for side in self.arms}
         self._shift_m = simulation.task.shift_m
         self._half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
-        self._look_to = str(self.rng.choice(self.arms))
+        # The same side first in every trial: the gaze is lowered on the way there, so that a policy that remembers
+        # nothing can tell by a lowered gaze in the middle that it has been to that side.
+        self._look_to = "right" if simulation.instruction == SIDE_INSTRUCTIONS["right"] else "left"
         # Nobody looks at the middle of a region to the centimetre, nor always as long.
         self._gaze_offset = self.rng.uniform((-0.04, -0.06, 0.0), (0.04, 0.06, 0.1))
         self._patience_s = self.rng.uniform(0.2, 0.6)

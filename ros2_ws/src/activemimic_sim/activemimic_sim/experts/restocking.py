@@ -10,7 +10,6 @@ from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
 from activemimic_sim.tasks.restocking import (
     BOTTLE_HEIGHT_M,
-    COLUMNS,
     REGION_CENTER_XY_M,
     SLOT_DEPTH_M,
     SLOT_HALF_X_M,
@@ -54,6 +53,9 @@ _IN_HAND_M = 0.06
 _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
 _ENTER_ABOVE_M, _PRESS_M = 0.025, 0.004
 _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or to the slot's to go down
+# The gaze passes the slots tier by tier from below, each tier the other way than the one before. Always the same way:
+# a policy that remembers nothing can then tell from where it looks where to look next.
+_SCAN_PATH = (2, 1, 0, 3, 4, 5, 8, 7, 6)
 _UP = np.array([0.0, 0.0, 1.0])
 _MIDDLE = BOTTLE_HEIGHT_M / 2 * _UP  # of a bottle, from its foot
 _ARRIVED_RAD, _ARRIVED_M = 0.08, 0.02
@@ -78,7 +80,6 @@ class RestockingExpert(Expert):
         self._corrected_below_m = self.rng.uniform(0.10, 0.18)
         self._noticed = False
         self._scanned = 0  # slots of the path below that the gaze has passed
-        self._scan_path = _serpentine(leftwards=bool(self.rng.integers(2)))
         self._slot: int | None = None
         self._entering = False
         self._released = False
@@ -113,7 +114,7 @@ class RestockingExpert(Expert):
         if self._slot is not None and (carrying or self._released):
             return self._task.empty_position() + _MIDDLE
         if carrying:
-            slot = self._scan_path[self._scanned % len(self._scan_path)]
+            slot = _SCAN_PATH[self._scanned % SLOTS]
             return slot_position(slot) + _MIDDLE + self._task.shift_m
         if self._noticed:
             return self.simulation.data.body("bottle").xpos
@@ -214,12 +215,6 @@ class RestockingExpert(Expert):
         """The rotation (3, 3) that puts the bottle's axis upright."""
         axis = self.simulation.data.body("bottle").xmat.reshape(3, 3)[:, 2]
         return aligning(axis, _UP)
-
-
-def _serpentine(leftwards: bool) -> list[int]:
-    """The slots tier by tier from below, each tier the other way than the one before."""
-    tiers = [list(range(first, first + COLUMNS)) for first in range(0, SLOTS, COLUMNS)]
-    return [slot for row, tier in enumerate(tiers) for slot in (tier[::-1] if leftwards == (row % 2 == 0) else tier)]
 
 
 def _heading(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

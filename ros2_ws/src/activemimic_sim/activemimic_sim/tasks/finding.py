@@ -17,6 +17,9 @@ REGION_SIZE_M = (0.15, 0.25)
 LIFTED_M = 0.10
 UPRIGHT_RAD, LYING_RAD = np.deg2rad(30.0), np.deg2rad(60.0)
 _REACHED_M = 0.03
+# With a yogurt on each side (variation `named_side`), the words say which is the target; the other is this body.
+OTHER_YOGURT = "other_yogurt"
+SIDE_INSTRUCTIONS = {side: f"find the yogurt on the {side}, grasp it and lift it" for side in ("left", "right")}
 
 # Both hands before the body, above the table, turned inwards so far that neither wrist camera sees a region; the head
 # looks straight ahead.
@@ -67,24 +70,13 @@ class Finding(Task):
         self._gripper = "gripper_l"
 
     def bodies(self) -> str:
-        half = YOGURT_HEIGHT_M / 2
-        x, y = REGION_CENTER_XY_M
-        visual = 'contype="0" conaffinity="0" mass="0"'
         return f"""
     <body name="table" pos="0.66 0 {TABLE_HEIGHT_M}">
       <geom name="table" type="box" size="0.30 0.92 0.02" pos="0 0 -0.02" rgba="0.62 0.48 0.34 1"/>
       <geom type="box" size="0.25 0.03 0.38" pos="0 0.86 -0.42" rgba="0.35 0.30 0.25 1" contype="0" conaffinity="0"/>
       <geom type="box" size="0.25 0.03 0.38" pos="0 -0.86 -0.42" rgba="0.35 0.30 0.25 1" contype="0" conaffinity="0"/>
     </body>
-    <body name="yogurt" pos="{x} {y} {TABLE_HEIGHT_M + half}">
-      <freejoint name="yogurt"/>
-      <geom name="yogurt_body" type="cylinder" size="{YOGURT_RADIUS_M} {half}" mass="0.20" condim="4"
-            friction="0.8 0.005 0.0001" solref="0.006 1" rgba="0.95 0.95 0.93 1"/>
-      <geom name="yogurt_label" type="cylinder" size="{YOGURT_RADIUS_M + 0.0005} 0.025" pos="0 0 -0.01"
-            rgba="0.15 0.35 0.75 1" {visual}/>
-      <geom name="yogurt_lid" type="cylinder" size="{YOGURT_RADIUS_M + 0.0005} 0.006" pos="0 0 {half - 0.0055}"
-            rgba="0.80 0.15 0.30 1" {visual}/>
-    </body>"""
+    {yogurt("yogurt", REGION_CENTER_XY_M)}"""
 
     def place(self, rng: np.random.Generator, cell: int, robot: Robot) -> Layout:
         side, part = divmod(cell, 9)
@@ -111,9 +103,31 @@ class Finding(Task):
     def ruined(self, model: mujoco.MjModel, data: mujoco.MjData) -> str:
         if self._height_m(data) < -YOGURT_HEIGHT_M:
             return "the yogurt fell off the table"
+        if self._lifted_other(model, data):
+            return "the other yogurt was lifted"
         held = any(holds(model, data, gripper, "yogurt") for gripper in ("gripper_l", "gripper_r"))
         return "the yogurt fell over" if tilt_rad(data, "yogurt") > LYING_RAD and not held else ""
 
-    def _height_m(self, data: mujoco.MjData) -> float:
+    def _lifted_other(self, model: mujoco.MjModel, data: mujoco.MjData) -> bool:
+        there = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, OTHER_YOGURT) >= 0
+        return there and self._height_m(data, OTHER_YOGURT) > LIFTED_M
+
+    def _height_m(self, data: mujoco.MjData, body: str = "yogurt") -> float:
         """How far an upright yogurt's bottom is above the table."""
-        return float(data.body("yogurt").xpos[2] - YOGURT_HEIGHT_M / 2 - TABLE_HEIGHT_M - self.shift_m[2])
+        return float(data.body(body).xpos[2] - YOGURT_HEIGHT_M / 2 - TABLE_HEIGHT_M - self.shift_m[2])
+
+
+def yogurt(name: str, xy: tuple[float, float]) -> str:
+    """The MJCF body of a yogurt; its joint bears the body's name, its geoms begin with it."""
+    half = YOGURT_HEIGHT_M / 2
+    visual = 'contype="0" conaffinity="0" mass="0"'
+    return f"""
+    <body name="{name}" pos="{xy[0]} {xy[1]} {TABLE_HEIGHT_M + half}">
+      <freejoint name="{name}"/>
+      <geom name="{name}_body" type="cylinder" size="{YOGURT_RADIUS_M} {half}" mass="0.20" condim="4"
+            friction="0.8 0.005 0.0001" solref="0.006 1" rgba="0.95 0.95 0.93 1"/>
+      <geom name="{name}_label" type="cylinder" size="{YOGURT_RADIUS_M + 0.0005} 0.025" pos="0 0 -0.01"
+            rgba="0.15 0.35 0.75 1" {visual}/>
+      <geom name="{name}_lid" type="cylinder" size="{YOGURT_RADIUS_M + 0.0005} 0.006" pos="0 0 {half - 0.0055}"
+            rgba="0.80 0.15 0.30 1" {visual}/>
+    </body>"""
