@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-OUT    ?= out/demo
+OUT    ?= out/$(if $(FROM_SCRATCH),demo_from_scratch,demo)
 STAMP  := $(VENV)/.installed
 
 .PHONY: demo test lint setup docs clean
 
 demo: setup
-	$(BIN)/activemimic demo --out $(OUT)
+	$(BIN)/activemimic demo --out $(OUT) $(if $(FROM_SCRATCH),--from-scratch)
 
 test: setup
 	$(BIN)/python -m pytest -n 2 tests/unit

@@ -1,7 +1,7 @@
 """A policy on disk: a folder that is complete and consistent, or an error that names what is not.
 
 config.json           format_version, model (ModelConfig), policy (PolicySpec), training (provenance)
-model.safetensors     the weights, float32
+model.safetensors     the weights, float32; all of them float16 in a published checkpoint, float32 again once loaded
 normalization.json    mean and standard deviation of state and transformed actions, per slot
 tokenizer.json        the words of the instructions
 contract.yaml         the robot contract of the training data, as text
@@ -73,6 +73,12 @@ def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> None:
     """
     folder = Path(folder)
     check_parts(folder, checkpoint)
+    with written_beside(folder) as partial:
+        write_files(partial, checkpoint)
+
+
+def write_files(folder: Path, checkpoint: Checkpoint, half: bool = False) -> None:
+    """Writes a checkpoint whose parts fit one another into a folder; with `half` the weights are rounded to float16."""
     config = {
         "format_version": FORMAT_VERSION,
         "model": checkpoint.model.model_dump(mode="json"),
@@ -85,11 +91,11 @@ def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> None:
         TOKENIZER: checkpoint.tokenizer.to_json(),
         CONTRACT: checkpoint.contract_yaml,
     }
-    with written_beside(folder) as partial:
-        for file, text in texts.items():
-            (partial / file).write_text(text, encoding="utf-8")
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
-        safetensors.torch.save_file(weights, partial / WEIGHTS)
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    dtype = torch.float16 if half else None
+    weights = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in checkpoint.weights.items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint:
@@ -231,9 +237,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load_file(folder / WEIGHTS)
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
     except safetensors.SafetensorError as error:
         raise CheckpointError(folder, WEIGHTS, [f"not a whole safetensors file: {error}"]) from None
+    if all(tensor.dtype == torch.float16 for tensor in weights.values()):
+        return {name: tensor.float() for name, tensor in weights.items()}
+    return weights
 
 
 def _read_tokenizer(folder: Path) -> Tokenizer:

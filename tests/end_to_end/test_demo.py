@@ -4,7 +4,7 @@ import importlib.util
 import json
 
 import pytest
-from activemimic_bringup.demo.run import DemoPlan, run
+from activemimic_bringup.demo.from_scratch import DemoPlan, run
 from rich.console import Console
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="needs ROS 2 (rclpy)")

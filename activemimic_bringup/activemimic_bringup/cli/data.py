@@ -27,6 +27,9 @@ def build(
     ] = 0.3,
     min_seconds: Annotated[float, typer.Option(min=0.0, help="Shorter segments are left out.")] = 0.5,
     version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
+    max_episodes: Annotated[
+        int | None, typer.Option(min=1, help="Only the first ones that would be in; default: all.")
+    ] = None,
 ) -> None:
     """Convert episodes to a LeRobotDataset folder; split them at gaps. Exits with 1 if a bag could not be read."""
     from activemimic_training.dataset import build_dataset
@@ -42,6 +45,7 @@ def build(
             max_gap_s=max_gap_s,
             min_seconds=min_seconds,
             version=version,
+            most_episodes=max_episodes,
         )
     report.show(result)
 

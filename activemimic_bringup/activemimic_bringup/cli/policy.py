@@ -100,6 +100,24 @@ def export(
 
 
 @app.command()
+def publish(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder, or one published before.")],
+    out: Annotated[Path, typer.Argument(help="The published folder, itself a checkpoint; written anew.")],
+    dataset: Annotated[Path, typer.Option(help="The dataset that it learnt from.")],
+    evaluation: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an evaluation of the published weights; may be repeated.")
+    ] = None,
+) -> None:
+    """Write a checkpoint as it is given to others: half the size, with its data card and its evaluations."""
+    from activemimic_bringup.publishing import CARD
+    from activemimic_bringup.publishing import publish as run
+
+    run(checkpoint, dataset, evaluation or [], out)
+    size_mb = sum(file.stat().st_size for file in out.rglob("*")) / 1e6
+    typer.echo(f"{out}: {size_mb:.1f} MB; card: {out / CARD}")
+
+
+@app.command()
 def bench(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="A checkpoint's folder; default: a preset with random weights.")

@@ -21,6 +21,9 @@ def demos(
     ] = None,
     variation: Annotated[list[str] | None, typer.Option(help="A variation of the scenes; may be repeated.")] = None,
     contract: Annotated[str, typer.Option(help="Robot contract: a name or a YAML file.")] = "g1_sim",
+    slips: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="How often a second the hand slips; marked, and not imitated.")
+    ] = 0.4,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Let the task's expert demonstrate, headless, into the same bags that the recorder writes."""
@@ -28,7 +31,7 @@ def demos(
 
     from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 
-    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz)
+    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz, slips=slips)
     seeds = list(range(first_seed, first_seed + episodes))
     failed: list[int] = []
     with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
@@ -62,11 +65,19 @@ def sheet(
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of everything the demo makes.")] = Path("out/demo"),
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Record, generate, train, serve and evaluate, in ten minutes.")
+    ] = False,
 ) -> None:
-    """Record, generate, train, serve and evaluate in ten minutes; the result is OUT/report.html."""
+    """Let the policies that come with this try the four tasks in real time through ROS 2; see OUT/report.html."""
     from activemimic_bringup.cli.robot import require_ros
 
     require_ros()
-    from activemimic_bringup.demo import run
+    if from_scratch:
+        from activemimic_bringup.demo.from_scratch import run as run_from_scratch
 
-    run(out)
+        run_from_scratch(out)
+    else:
+        from activemimic_bringup.demo.shipped import run as run_shipped
+
+        run_shipped(out)

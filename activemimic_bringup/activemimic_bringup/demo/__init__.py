@@ -1,8 +1,5 @@
-"""The whole loop in ten minutes: record, generate, train, serve, evaluate, report.
+"""What `make demo` shows.
 
-In: nothing but this installation. Out: `report.html` and `summary.json`. Start with `run.py`; `page.py` shows.
+In: nothing but this installation. Out: `report.html`. `shipped.py`: the policies that come with it, a trial of each
+task in real time through ROS 2. `from_scratch.py`: the whole loop, from recording to a policy of one's own.
 """
-
-from activemimic_bringup.demo.run import run
-
-__all__ = ["run"]

@@ -21,18 +21,14 @@ from activemimic_bringup.evaluation.statistics import success_text, wilson_inter
 
 def write_report(out: Path, stage_times_s: dict[str, float]) -> dict[str, Any]:
     """Write `report.html`, its videos and figures, and `summary.json` into the demo's folder; return the summary."""
-    recorded = _trials(out / "recorded" / "results.json")
-    trials = _trials(out / "trials" / "results.json")
+    recorded = read_trials(out / "recorded" / "results.json")
+    trials = read_trials(out / "trials" / "results.json")
     dataset = Dataset(out / "dataset")
     training = json.loads((out / "train" / "summary.json").read_text())
     summary = _summary(recorded, trials, dataset, training, stage_times_s)
     media = out / "media"
-    for kind, group in (("recorded", recorded), ("trial", trials)):
-        for result, trial in group:
-            name = f"{kind}_{result['seed']}"
-            trial.write_video(media / f"{name}.mp4")
-            draw_strip(trial, ("head", "right_wrist"), media / f"{name}_strip.png")
-            draw_motion(trial.motion, trial.contract.slots, media / f"{name}.png")
+    draw_trials("recorded", recorded, media)
+    draw_trials("trial", trials, media)
     draw_loss(out / "train" / "metrics.csv", media / "loss.png")
     draw_times(
         _joined([trial.inference_ms for _, trial in trials]),
@@ -45,17 +41,30 @@ def write_report(out: Path, stage_times_s: dict[str, float]) -> dict[str, Any]:
     return summary
 
 
-_Results = list[tuple[dict[str, Any], RecordedTrial]]
+Trials = list[tuple[dict[str, Any], RecordedTrial]]
 
 
-def _trials(results: Path) -> _Results:
+def read_trials(results: Path) -> Trials:
     """Every trial's entry in results.json with its recording; folders are looked for beside the file."""
     entries = json.loads(results.read_text())["trials"]
     return [(entry, RecordedTrial(results.parent / Path(entry["episode"]).name)) for entry in entries]
 
 
+def draw_trials(kind: str, trials: Trials, media: Path) -> None:
+    """Each trial's video, what head and right wrist saw at a few moments, and its joints, for `show_trials`."""
+    for entry, trial in trials:
+        name = f"{kind}_{entry['seed']}"
+        trial.write_video(media / f"{name}.mp4")
+        draw_strip(trial, ("head", "right_wrist"), media / f"{name}_strip.png")
+        draw_motion(trial.motion, trial.contract.slots, media / f"{name}.png")
+
+
 def _summary(
-    recorded: _Results, trials: _Results, dataset: Dataset, training: dict[str, Any], stage_times_s: dict[str, float]
+    recorded: Trials,
+    trials: Trials,
+    dataset: Dataset,
+    training: dict[str, Any],
+    stage_times_s: dict[str, float],
 ) -> dict[str, Any]:
     bags = [trial for _, trial in [*recorded, *trials]]
     periods = _joined([trial.command_periods_ms for trial in bags])
@@ -89,7 +98,7 @@ def _summary(
     }
 
 
-def _page(summary: dict[str, Any], recorded: _Results, trials: _Results, stage_times_s: dict[str, float]) -> str:
+def _page(summary: dict[str, Any], recorded: Trials, trials: Trials, stage_times_s: dict[str, float]) -> str:
     success = success_text(summary["successes"], summary["trials"])
     what = {
         "record": f"{summary['episodes_recorded']} episodes of the expert in real time over ROS 2",
@@ -101,28 +110,35 @@ def _page(summary: dict[str, Any], recorded: _Results, trials: _Results, stage_t
     }
     stages = [(name, what[name], f"{seconds:.0f} s") for name, seconds in stage_times_s.items()]
     numbers = [(key, str(value)) for key, value in summary.items() if key != "stage_seconds"]
-    packages = ("torch", "mujoco", "numpy", "ros-rclpy")
-    machine = f"Python {platform.python_version()} on {platform.machine()}; " + ", ".join(
-        f"{name} {_version(name)}" for name in packages
-    )
     body = f"""<h1>ActiveMimic demo: Reaching</h1>
 <p class="lead">The policy picked up the cube behind the obstacle in <b>{escape(success)}</b> held-out trials.</p>
 <p>Each trial starts from a scene that no demonstration started from. The robot has to rise until it sees over the
 24 cm obstacle, reach over it, and lift the 5 cm cube by 10 cm without toppling the obstacle.</p>
-<h2>What ran</h2>{table(("stage", "what", "took"), stages)}<p>{escape(machine)}</p>
-<h2>Trials of the policy</h2>{"".join(_trial("trial", entry, trial) for entry, trial in trials)}
+<h2>What ran</h2>{table(("stage", "what", "took"), stages)}<p>{escape(machine())}</p>
+<h2>Trials of the policy</h2>{show_trials("trial", trials)}
 <h2>Training</h2><figure><img src="media/loss.png" alt="training loss" width="540">
 <figcaption>Loss of every step, and its running mean. A falling loss proves nothing; the trials above do.</figcaption>
 </figure>
 <h2>Times</h2><figure><img src="media/times.png" alt="latency histograms">
 <figcaption>Over all real-time trials; the red line is the median.</figcaption></figure>
 <h2>Numbers</h2>{table(("name", "value"), numbers)}
-<h2>Recorded demonstrations</h2>{"".join(_trial("recorded", entry, trial) for entry, trial in recorded)}"""
+<h2>Recorded demonstrations</h2>{show_trials("recorded", recorded)}"""
     return page("ActiveMimic demo", body)
 
 
-def _trial(kind: str, entry: dict[str, Any], trial: RecordedTrial) -> str:
-    name = f"{kind}_{entry['seed']}"
+def machine() -> str:
+    """What it ran on, in words."""
+    packages = ("torch", "mujoco", "numpy", "ros-rclpy")
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return f"Python {platform.python_version()} on {platform.machine()}; {versions}"
+
+
+def show_trials(kind: str, trials: Trials) -> str:
+    """Trials that `draw_trials` drew to media, as HTML."""
+    return "".join(_show_trial(f"{kind}_{entry['seed']}", entry, trial) for entry, trial in trials)
+
+
+def _show_trial(name: str, entry: dict[str, Any], trial: RecordedTrial) -> str:
     outcome, style = ("success", "good") if entry["success"] else ("no success", "bad")
     stage = entry["failure"] or f"got as far as: {entry['stage']}"
     told = "" if entry["success"] else f" ({escape(stage)})"

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from activemimic_policy.checkpoint import CheckpointError, describe_checkpoint, load_checkpoint, save_checkpoint
+from activemimic_policy.checkpoint import (
+    CheckpointError,
+    describe_checkpoint,
+    file_sha256,
+    load_checkpoint,
+    save_checkpoint,
+    write_files,
+)
 
 from activemimic_policy import atomic
 
@@ -40,6 +47,21 @@ def test_what_is_saved_is_what_is_loaded(folder, checkpoint):
     assert (loaded.contract_yaml, loaded.training) == ("name: toy\n", {"steps": 7})
     assert loaded.weights.keys() == checkpoint.weights.keys()
     assert all(torch.equal(loaded.weights[name], tensor) for name, tensor in checkpoint.weights.items())
+
+
+def test_a_published_checkpoint_takes_half_the_space_and_is_loaded_as_float32(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "whole", checkpoint)
+    for name in ("half", "again"):
+        (tmp_path / name).mkdir()
+    write_files(tmp_path / "half", checkpoint, half=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded = load_checkpoint(tmp_path / "half")
+    for name, tensor in checkpoint.weights.items():
+        assert loaded.weights[name].dtype == torch.float32
+        torch.testing.assert_close(loaded.weights[name], tensor, rtol=1e-3, atol=1e-6)
+    write_files(tmp_path / "again", loaded, half=True)
+    assert file_sha256(tmp_path / "again" / "model.safetensors") == file_sha256(tmp_path / "half" / "model.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,16 @@ def test_failed_episodes_are_left_out_unless_asked_for(
     assert build_dataset(paths, tmp_path / "all", FPS, workers=1, only_success=False).episodes == 2
 
 
+def test_the_first_episodes_that_would_be_in_can_be_all_of_a_dataset(
+    make_episode: EpisodeMaker, tmp_path: Path
+) -> None:
+    outcomes = ("failure", "success", "success", "success")
+    paths = [make_episode(tmp_path / f"e{number}", outcome=outcome) for number, outcome in enumerate(outcomes)]
+    result = build_dataset(paths, tmp_path / "two", FPS, workers=1, most_episodes=2)
+    assert result.episodes == 2
+    assert [bag["bag"] for bag in Dataset(tmp_path / "two").bags] == ["e1", "e2"]
+
+
 def test_contracts_are_not_mixed(make_episode: EpisodeMaker, episodes: list[Path], tmp_path: Path) -> None:
     text = (CONTRACTS_FOLDER / "g1_sim.yaml").read_text().replace("width: 224", "width: 320", 1)
     make_episode(tmp_path / "wide", frames=3, contract=parse_contract(text, "wide"))

@@ -37,6 +37,7 @@ def build_dataset(
     max_gap_s: float = MAX_GAP_S,
     min_seconds: float = MIN_SECONDS,
     version: str = FORMATS[0],
+    most_episodes: int | None = None,
 ) -> BuildResult:
     """Convert the episodes at or below `bag_paths` to a LeRobotDataset folder at `out`.
 
@@ -57,6 +58,7 @@ def build_dataset(
         max_gap_s: how old a source's or sink's newest message may be; of a source never older than the contract says.
         min_seconds: shorter segments are left out.
         version: the layout, one of `layout.FORMATS`.
+        most_episodes: of those that would be in, in the order of their paths; None: all.
 
     Raises:
         DatasetError: `out` exists, contracts differ, or no episode could be converted.
@@ -65,7 +67,7 @@ def build_dataset(
     episodes = find_episodes(bag_paths)
     if not episodes:
         raise DatasetError(f"no recorded episode at {', '.join(map(str, bag_paths))}")
-    chosen, skipped = _choose(episodes, only_success)
+    chosen, skipped = _choose(episodes, only_success, most_episodes)
     _refuse_mixed_contracts(chosen)
     convert = partial(stage_episode, fps=fps, max_gap_s=max_gap_s, min_seconds=min_seconds)
     return assemble(list(chosen), Path(out), fps, convert, _identity, skipped, workers, version, progress)
@@ -76,10 +78,14 @@ def _identity(bag: Path) -> Identity:
     return Identity(contract.interface(), contract.text)
 
 
-def _choose(episodes: list[Path], only_success: bool) -> tuple[dict[Path, EpisodeInfo], list[SkippedBag]]:
+def _choose(
+    episodes: list[Path], only_success: bool, most: int | None
+) -> tuple[dict[Path, EpisodeInfo], list[SkippedBag]]:
     chosen: dict[Path, EpisodeInfo] = {}
     skipped = []
     for bag in episodes:
+        if len(chosen) == most:
+            break
         try:
             info = load_episode_info(bag)
         except BagError as error:

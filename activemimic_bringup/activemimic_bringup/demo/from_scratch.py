@@ -1,30 +1,24 @@
-"""The demo's stages, one after the other. A stage whose result is there is not repeated, so a killed demo goes on."""
+"""The whole loop for one task: record, generate, build, train, evaluate.
+
+A stage whose result is there is not repeated, so a killed demo goes on.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from activemimic_bringup import graph
 from activemimic_bringup.demo.page import write_report
-from activemimic_bringup.runtime import RunningGraph
+from activemimic_bringup.demo.trials import run_trials
 
 FPS = 10  # rows a second in the dataset, and the policy's own rate
 TRAINING = Path(__file__).parent.parent / "config" / "reaching_demo.yaml"
-_GRAPH_TIMEOUT_S = 300.0
-# A domain of its own, on this machine alone, unless the user chose: a robot in the network shall not obey the demo.
-_ROS = {"ROS_DOMAIN_ID": "42", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-
-
-class DemoError(RuntimeError):
-    """A stage that failed; the text says which, and where its log lies."""
 
 
 @dataclass(frozen=True)
@@ -82,45 +76,13 @@ def run(out: Path, console: Console | None = None, plan: DemoPlan | None = None)
 def _record(plan: DemoPlan, out: Path, console: Console) -> None:
     console.print(f"The expert teleoperates {len(plan.recorded)} episodes in real time.")
     seeds = {"trials": str(len(plan.recorded)), "first_seed": str(plan.recorded.start)}
-    _run_graph(plan, "expert", out / "recorded", out, console, seeds)
+    run_trials(plan.task, "expert", out / "recorded", out / "nodes_expert.log", console, seeds)
 
 
 def _evaluate(plan: DemoPlan, out: Path, console: Console) -> None:
     console.print(f"The policy tries {plan.trials} held-out scenes in real time.")
     trials = {"checkpoint": str(out / "train" / "checkpoint"), "trials": str(plan.trials)}
-    _run_graph(plan, "policy", out / "trials", out, console, trials)
-
-
-def _run_graph(
-    plan: DemoPlan,
-    mode: str,
-    folder: Path,
-    out: Path,
-    console: Console,
-    more: Mapping[str, str],
-) -> None:
-    texts = {
-        "mode": mode,
-        "task": plan.task,
-        "results": str(folder),
-        "episodes": str(folder),
-        **more,
-    }
-    log_path = out / f"nodes_{mode}.log"
-    environment = {name: value for name, value in _ROS.items() if name not in os.environ}
-    with log_path.open("a") as log:
-
-        def output(node: str, line: str) -> None:
-            log.write(f"{node}: {line}\n")
-            if node == "evaluator":
-                console.print(f"  {line.partition(']: ')[2] or line}", highlight=False, markup=False)
-
-        specs = graph.graph("evaluate").specs(texts)
-        with RunningGraph(specs, output, environment) as nodes:
-            code = nodes.wait(until_ends="evaluator", timeout_s=_GRAPH_TIMEOUT_S)
-    if code != 0:
-        what = f"was not done after {_GRAPH_TIMEOUT_S:g} s" if code is None else f"ended with exit code {code}"
-        raise DemoError(f"the {mode} run {what}; what the nodes said is in {log_path}")
+    run_trials(plan.task, "policy", out / "trials", out / "nodes_policy.log", console, trials)
 
 
 def _generate(plan: DemoPlan, out: Path, console: Console) -> None:

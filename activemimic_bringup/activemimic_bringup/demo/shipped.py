@@ -1,0 +1,80 @@
+"""The policies that come with this installation, each trying its task once, in real time through ROS 2."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from activemimic_policy.checkpoint import describe_checkpoint
+from activemimic_training.html import page, table
+from rich.console import Console
+
+from activemimic_bringup.demo.page import Trials, draw_trials, machine, read_trials, show_trials
+from activemimic_bringup.demo.trials import run_trials
+from activemimic_bringup.evaluation.figures import draw_times
+from activemimic_bringup.graph import TASKS
+from activemimic_bringup.publishing import how, published_evaluations, success_cells
+
+CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+
+
+def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] = TASKS) -> None:
+    """The first published trial of every task; those that `out` holds are not repeated. Writes `out/report.html`.
+
+    Raises:
+        DemoError: nodes ended or did not end in time.
+    """
+    console = console or Console()
+    out.mkdir(parents=True, exist_ok=True)
+    for number, task in enumerate(tasks, start=1):
+        heading = f"[bold]{number}/{len(tasks)} {task}[/bold]"
+        if (out / task / "results.json").exists():
+            console.print(f"{heading}: done before")
+            continue
+        console.print(heading)
+        texts = {"checkpoint": str(CHECKPOINTS / task), "trials": "1"}
+        run_trials(task, "policy", out / task, out / f"nodes_{task}.log", console, texts)
+    console.print("drawing videos and figures")
+    trials = {task: read_trials(out / task / "results.json") for task in tasks}
+    for task, tried in trials.items():
+        draw_trials(task, tried, out / "media")
+    _draw_times(trials, out / "media" / "times.png")
+    (out / "report.html").write_text(_page(trials), encoding="utf-8")
+    console.print(f"report: {out / 'report.html'}")
+
+
+def _draw_times(trials: dict[str, Trials], path: Path) -> None:
+    recorded = [trial for tried in trials.values() for _, trial in tried]
+    draw_times(
+        np.concatenate([trial.inference_ms for trial in recorded]),
+        np.concatenate([trial.chunk_latency_ms for trial in recorded]),
+        np.concatenate([trial.command_periods_ms for trial in recorded]),
+        path,
+    )
+
+
+def _page(trials: dict[str, Trials]) -> str:
+    successes = sum(bool(entry["success"]) for tried in trials.values() for entry, _ in tried)
+    count = sum(map(len, trials.values()))
+    policies = []
+    evaluations = []
+    for task in trials:
+        about = describe_checkpoint(CHECKPOINTS / task)
+        learnt = about["training"]["dataset"]
+        policies.append((task, str(learnt["episodes"]), str(about["training"]["steps_done"])))
+        for results in published_evaluations(CHECKPOINTS / task).values():
+            evaluations.append((task, how(results), *success_cells(results)))
+    tasks = "".join(f"<h2>{escape(task.capitalize())}</h2>{show_trials(task, tried)}" for task, tried in trials.items())
+    body = f"""<h1>ActiveMimic: four tasks</h1>
+<p class="lead">Just now, in real time through ROS 2: <b>{successes} of {count}</b> trials succeeded, the first of each
+task's published plan.</p>
+<p>One trial says little; the table says how the same policies did in many, none of whose scenes they had seen. Each is
+a network of 1.3 M parameters that learnt on two CPU cores.</p>
+{table(("task", "trials", "success", "95 % interval"), evaluations)}
+{tasks}
+<h2>Times</h2><figure><img src="media/times.png" alt="latency histograms">
+<figcaption>Over the trials above; the red line is the median.</figcaption></figure>
+<h2>What they learnt from</h2>{table(("task", "demonstrations", "steps of training"), policies)}
+<p>Each has a card in activemimic_bringup/checkpoints. {escape(machine())}</p>"""
+    return page("ActiveMimic demo", body)

@@ -1,0 +1,162 @@
+"""A checkpoint as it is given to others: half the size, with a card that says what it learnt from and what it can do.
+
+In: a checkpoint's folder, its dataset, evaluations of it. Out: a folder that is a checkpoint, too, with
+
+card.md            what it is, what it learnt from, how often it succeeded
+training.yaml      the configuration that trained it
+evaluations/       the results of each evaluation
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from activemimic_policy.atomic import written_beside
+from activemimic_policy.checkpoint import WEIGHTS, Checkpoint, load_checkpoint, write_files
+from activemimic_training.dataset.read import Dataset
+
+from activemimic_bringup.evaluation.movers import weights_digest
+from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
+from activemimic_bringup.evaluation.results import Results, read_results
+from activemimic_bringup.evaluation.statistics import wilson_interval
+
+CARD, TRAINING, EVALUATIONS = "card.md", "training.yaml", "evaluations"
+
+
+class PublishError(ValueError):
+    """Parts that do not belong together; the text names file, field, expected and found."""
+
+
+def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path) -> None:
+    """Write the folder `out` anew. A published checkpoint may be published again, with more evaluations.
+
+    Raises:
+        PublishError: the checkpoint learnt from another dataset, or an evaluation tried other weights than those that
+            are published.
+        CheckpointError, DatasetError, ResultsError: a part cannot be read.
+    """
+    loaded, data = load_checkpoint(checkpoint), Dataset(dataset)
+    _check_dataset(checkpoint, loaded, data)
+    with written_beside(out) as partial:
+        write_files(partial, loaded, half=True)
+        found = {folder.name: read_results(folder / "results.json") for folder in evaluations}
+        for name, results in found.items():
+            _check_weights(name, results, partial)
+        (partial / EVALUATIONS).mkdir()
+        for folder in evaluations:
+            shutil.copy(folder / "results.json", partial / EVALUATIONS / f"{folder.name}.json")
+        (partial / TRAINING).write_text(yaml.safe_dump(loaded.training.get("config", {}), sort_keys=False))
+        (partial / CARD).write_text(_card(out.name, partial, loaded, data, found), encoding="utf-8")
+
+
+def published_evaluations(folder: Path) -> dict[str, Results]:
+    """The evaluations that a published checkpoint came with, by name. Raises ResultsError."""
+    return {path.stem: read_results(path) for path in sorted((folder / EVALUATIONS).glob("*.json"))}
+
+
+def _check_dataset(folder: Path, checkpoint: Checkpoint, data: Dataset) -> None:
+    learnt = checkpoint.training.get("dataset", {})
+    expected = {"episodes": learnt.get("episodes"), "frames": learnt.get("frames")}
+    found = {"episodes": len(data.episodes), "frames": len(data)}
+    if expected != found:
+        raise PublishError(
+            f"{data.root}: expected the dataset that {folder} learnt from, with {expected['episodes']} episodes and "
+            f"{expected['frames']} rows, found {found['episodes']} and {found['frames']}"
+        )
+
+
+def _check_weights(name: str, results: Results, folder: Path) -> None:
+    weights = weights_digest(str(folder))
+    if results.protocol.weights != weights:
+        raise PublishError(
+            f"evaluation {name}: expected trials of the published weights {weights}, found weights "
+            f"{results.protocol.weights}; evaluate the published folder"
+        )
+
+
+def success_cells(results: Results) -> tuple[str, str]:
+    """How many of how many trials succeeded, and the 95 % interval (Wilson) in per cent."""
+    successes, trials = sum(trial.success for trial in results.trials), len(results.trials)
+    low, high = wilson_interval(successes, trials)
+    return f"{successes} of {trials}", f"{100 * low:.0f} to {100 * high:.0f} %"
+
+
+def how(results: Results) -> str:
+    """In words how an evaluation was run: by what path, and what was changed."""
+    protocol = results.protocol
+    seeds = [trial.seed for trial in results.trials]
+    plan = f"scenes {min(seeds)} to {max(seeds)}" if protocol.plan == "seeds" and seeds else "the published trials"
+    parts = ["through ROS 2, in real time" if protocol.mode == "ros" else "lock-step", plan]
+    parts += protocol.variations
+    parts += [f"{camera} black" for camera in protocol.zeroed_cameras]
+    parts += [f"told “{protocol.instruction}”"] if protocol.instruction else []
+    return ", ".join(parts)
+
+
+def _card(name: str, folder: Path, checkpoint: Checkpoint, data: Dataset, evaluations: dict[str, Results]) -> str:
+    parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
+    training, spec = checkpoint.training, checkpoint.spec
+    rows = [
+        f"| {how(results)} | {results.protocol.task} | {' | '.join(success_cells(results))} | {_median_s(results)} |"
+        for results in evaluations.values()
+    ]
+    successes = "\n".join(
+        ["| trials | task | success | 95 % | median time of a success |", "|---|---|---|---|---|", *rows]
+    )
+    return f"""# {name}
+
+A policy for the simulated AGIBOT G1, {parameters / 1e6:.2f} M parameters stored as float16
+({(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB). Written by `activemimic policy publish`.
+
+| | |
+|---|---|
+| sees | {", ".join(spec.cameras)}, each shrunk to {checkpoint.model.image_px} px |
+| moves | {len(spec.slots)} slots: {", ".join(spec.slots)} |
+| gives | {spec.horizon} targets, {spec.fps} a second, of which {spec.execute_steps} are executed |
+| was told | {"; ".join(f"“{words}”" for words in spec.instructions)} |
+| trained | {training.get("steps_done", 0)} steps, {training.get("frames_seen", 0)} rows seen; see {TRAINING} |
+
+## What it can do
+
+{successes if rows else "Not evaluated yet."}
+
+In simulation only: it has never moved a real robot, and the look of the simulator is all that it knows.
+
+## What it learnt from
+
+{_data(data)}
+"""
+
+
+def _data(data: Dataset) -> str:
+    tasks: Counter[str] = Counter(bag["task"] for bag in data.bags)
+    words: Counter[str] = Counter(episode.task for episode in data.episodes)
+    seeds = sorted(bag["seed"] for bag in data.bags if bag.get("seed") is not None)
+    reasons: Counter[str] = Counter(entry["reason"] for entry in data.skipped)
+    rows = [
+        *(f"| {task} | {count} episodes |" for task, count in sorted(tasks.items())),
+        *(f"| “{text}” | {count} episodes |" for text, count in sorted(words.items())),
+        *(f"| seeds | {seeds[0]} to {seeds[-1]}; trials have those from {FIRST_HELD_OUT_SEED} on |" for _ in seeds[:1]),
+        *(f"| left out: {reason} | {count} episodes |" for reason, count in reasons.most_common()),
+        f"| interface | {data.fingerprint[:12]} |",
+    ]
+    return "\n".join(
+        [
+            f"{len(data.episodes)} demonstrations of scripted experts in simulation, {len(data)} rows at {data.fps} a "
+            f"second ({len(data) / data.fps / 60:.0f} min), cameras {', '.join(data.cameras)}.",
+            "",
+            "| | |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _median_s(results: Results) -> str:
+    times = [trial.time_s for trial in results.trials if trial.success]
+    return f"{np.median(times):.1f} s" if times else "none"
