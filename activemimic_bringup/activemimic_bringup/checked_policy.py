@@ -1,8 +1,9 @@
-"""A policy that fits the robot: loaded, and held against the contract before anything moves."""
+"""A policy that fits the robot: found, loaded, and held against the contract before anything moves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activemimic_description.contract import Contract
@@ -11,8 +12,21 @@ if TYPE_CHECKING:
     from activemimic_policy.inference import Policy
 
 
+SHIPPED = Path(__file__).parent / "checkpoints"  # one a folder, by name
+
+
 class PolicyMismatchError(ValueError):
     """A checkpoint that cannot run here; the text lists every difference."""
+
+
+def checkpoint_folder(name: str) -> Path:
+    """The folder of that path or, where no checkpoint is, the shipped checkpoint of that name, if there is one."""
+    shipped = SHIPPED / name
+    return shipped if not _is_checkpoint(Path(name)) and _is_checkpoint(shipped) else Path(name)
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
 
 
 def load_checked_policy(
@@ -26,6 +40,8 @@ def load_checked_policy(
 ) -> Policy:
     """Load a policy (see `activemimic_policy.inference.load_policy`) and hold it against the contract.
 
+    `checkpoint` is what `checkpoint_folder` understands.
+
     Raises:
         PolicyMismatchError: what the checkpoint was trained on differs from what the contract delivers, or the
             device does not exist.
@@ -36,7 +52,12 @@ def load_checked_policy(
 
     try:
         policy = load_policy(
-            checkpoint, device, threads, runtime=runtime, precision=precision, zeroed_cameras=zeroed_cameras
+            checkpoint_folder(checkpoint),
+            device,
+            threads,
+            runtime=runtime,
+            precision=precision,
+            zeroed_cameras=zeroed_cameras,
         )
     except RuntimeError as error:  # torch's, for a device it does not know or have
         raise PolicyMismatchError(f"device {device!r}: {str(error).splitlines()[0]}") from None

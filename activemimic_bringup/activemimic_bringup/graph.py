@@ -98,7 +98,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 _CONTRACT = Argument("contract", "g1_sim", "robot contract: a shipped name or the path of a YAML file")
-_CHECKPOINT = Argument("checkpoint", "", "folder of a checkpoint; empty: no policy is started")
+_CHECKPOINT = Argument("checkpoint", "", "checkpoint: a folder or a shipped one's name; empty: no policy is started")
 _INSTRUCTION = Argument("instruction", "", "what the robot shall do; empty: the checkpoint's own, if it knows just one")
 _TASK = Argument("task", "reaching", "task of the simulator and the episodes", TASKS)
 _SEED = Argument("seed", 0, "seed of the scene")
@@ -260,7 +260,7 @@ GRAPHS = {
             "Policy and controller on a real robot, which stays still until /controller/arm and /controller/run.",
             (
                 Argument("contract", "g1_hal", _CONTRACT.description),
-                Argument("checkpoint", "", "folder of the checkpoint; required"),
+                Argument("checkpoint", "", "checkpoint: a folder or a shipped one's name; required"),
                 _INSTRUCTION,
                 _DEVICE,
                 _THREADS,

@@ -58,7 +58,7 @@ def losses(
 def evaluate(
     task: Annotated[str, typer.Option(help="Restocking, reaching, finding or pouring.")] = "reaching",
     policy: Annotated[
-        str, typer.Option(help="A checkpoint's folder, expert, hold, random or replay:EPISODE.")
+        str, typer.Option(help="A checkpoint's folder or a shipped one's name, expert, hold, random or replay:EPISODE.")
     ] = "expert",
     trials: Annotated[int | None, typer.Option(min=1, help="The plan's first trials; default: all.")] = None,
     variation: Annotated[list[str] | None, typer.Option(help="A variation of the scene; may be repeated.")] = None,

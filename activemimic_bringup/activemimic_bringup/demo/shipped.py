@@ -10,13 +10,12 @@ from activemimic_policy.checkpoint import describe_checkpoint
 from activemimic_training.html import page, table
 from rich.console import Console
 
+from activemimic_bringup.checked_policy import SHIPPED
 from activemimic_bringup.demo.page import Trials, draw_trials, machine, read_trials, show_trials
 from activemimic_bringup.demo.trials import run_trials
 from activemimic_bringup.evaluation.figures import draw_times
 from activemimic_bringup.graph import TASKS
 from activemimic_bringup.publishing import how, published_evaluations, success_cells
-
-CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 
 
 def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] = TASKS) -> None:
@@ -33,7 +32,7 @@ def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] = TASK
             console.print(f"{heading}: done before")
             continue
         console.print(heading)
-        texts = {"checkpoint": str(CHECKPOINTS / task), "trials": "1"}
+        texts = {"checkpoint": task, "trials": "1"}
         run_trials(task, "policy", out / task, out / f"nodes_{task}.log", console, texts)
     console.print("drawing videos and figures")
     trials = {task: read_trials(out / task / "results.json") for task in tasks}
@@ -60,10 +59,10 @@ def _page(trials: dict[str, Trials]) -> str:
     policies = []
     evaluations = []
     for task in trials:
-        about = describe_checkpoint(CHECKPOINTS / task)
+        about = describe_checkpoint(SHIPPED / task)
         learnt = about["training"]["dataset"]
         policies.append((task, str(learnt["episodes"]), str(about["training"]["steps_done"])))
-        for results in published_evaluations(CHECKPOINTS / task).values():
+        for results in published_evaluations(SHIPPED / task).values():
             evaluations.append((task, how(results), *success_cells(results)))
     tasks = "".join(f"<h2>{escape(task.capitalize())}</h2>{show_trials(task, tried)}" for task, tried in trials.items())
     body = f"""<h1>ActiveMimic: four tasks</h1>

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from activemimic_description.codec import decode_image, encode_image
@@ -19,6 +18,7 @@ from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.rendering import CameraRenderer
 
+from activemimic_bringup.checked_policy import checkpoint_folder
 from activemimic_bringup.control.continuing import Continuation
 from activemimic_bringup.control.controller import Source
 from activemimic_bringup.evaluation.latency import LateChunks, Latencies
@@ -77,7 +77,7 @@ class Mover(ABC):
 
 def check_policy_name(policy: str) -> None:
     """Raises PolicyNameError if no mover bears the name."""
-    if policy in _BY_NAME or (Path(policy) / "config.json").is_file():
+    if policy in _BY_NAME or (checkpoint_folder(policy) / "config.json").is_file():
         return
     if policy.startswith(_REPLAY):
         if is_recorded(policy.removeprefix(_REPLAY)):
@@ -87,13 +87,14 @@ def check_policy_name(policy: str) -> None:
         )
     names = ", ".join(_BY_NAME)
     raise PolicyNameError(
-        f"policy {policy!r}: expected a checkpoint's folder (with a config.json), {names} or {_REPLAY}EPISODE"
+        f"policy {policy!r}: expected a checkpoint's folder (with a config.json), the name of a shipped one, {names} "
+        f"or {_REPLAY}EPISODE"
     )
 
 
 def weights_digest(policy: str) -> str:
     """What tells a checkpoint's weights from others; empty for what has none."""
-    files = sorted(Path(policy).glob("model*.safetensors"))
+    files = sorted(checkpoint_folder(policy).glob("model*.safetensors"))
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())

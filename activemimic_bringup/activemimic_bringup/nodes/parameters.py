@@ -70,7 +70,7 @@ POLICY = (
     Parameter(
         "checkpoint",
         "",
-        "Folder of the checkpoint; required. Set while it runs, another one is loaded beside it; a bad one is refused.",
+        "A folder or a shipped one's name; required. Set while it runs, another is loaded; a bad one is refused.",
         run_time=True,
     ),
     Parameter(

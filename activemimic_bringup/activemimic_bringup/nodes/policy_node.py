@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from trajectory_msgs.msg import JointTrajectory
 
-from activemimic_bringup.checked_policy import load_checked_policy
+from activemimic_bringup.checked_policy import checkpoint_folder, load_checked_policy
 from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_bringup.control.continuing import JoinError
 from activemimic_bringup.errors import explanation
@@ -218,7 +217,7 @@ class PolicyNode(ManagedNode):
         """Load another checkpoint beside the one that infers; what is wrong with it is said once it is known."""
         if self._loading is not None and self._loading.is_alive():
             raise ConfigurationError("parameter checkpoint: another one is being loaded; wait for it")
-        if not (Path(checkpoint) / "config.json").is_file():
+        if not (checkpoint_folder(checkpoint) / "config.json").is_file():
             raise ConfigurationError(f"parameter checkpoint: {checkpoint}: expected a checkpoint's folder, found none")
         self._loading = threading.Thread(target=self._load, args=(checkpoint,), name="loading", daemon=True)
         self._loading.start()

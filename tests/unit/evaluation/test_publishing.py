@@ -1,0 +1,94 @@
+"""A published checkpoint is the checkpoint, says what it is, and shows no evaluation of other weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from activemimic_bringup.checked_policy import SHIPPED, checkpoint_folder
+from activemimic_bringup.evaluation.movers import weights_digest
+from activemimic_bringup.evaluation.results import Protocol, Trial, save_trials
+from activemimic_bringup.publishing import PublishError, how, publish, published_evaluations
+from activemimic_policy.checkpoint import load_checkpoint, save_checkpoint
+from activemimic_training.trainer.config import TrainConfig
+from activemimic_training.trainer.train import train
+from rich.console import Console
+
+
+@pytest.fixture(scope="module")
+def checkpoint(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    train(TrainConfig(dataset=dataset, out=out, steps=2, batch_size=2), Console(quiet=True))
+    return out / "checkpoint"
+
+
+def evaluation(folder: Path, policy: Path, successes: list[bool]) -> Path:
+    protocol = Protocol("lockstep", "reaching", str(policy), "reaching", 22.0, weights=weights_digest(str(policy)))
+    trials = [
+        Trial(number, 1_000_000 + number, None, success, int(success), "lifted", "", 12.0, {})
+        for number, success in enumerate(successes)
+    ]
+    save_trials(folder / "results.json", protocol, trials)
+    return folder
+
+
+def test_it_is_a_checkpoint_with_a_card(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    assert load_checkpoint(published).spec == load_checkpoint(checkpoint).spec
+    card = (published / "card.md").read_text()
+    assert "2 steps" in card
+    assert "| seeds | 0 to 1; trials have those from 1000000 on |" in card
+    assert "Not evaluated yet." in card
+    assert "batch_size: 2" in (published / "training.yaml").read_text()
+
+
+def test_published_again_it_shows_its_evaluations(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    tried = evaluation(tmp_path / "plan", published, [True, True, True, False])
+    weights = weights_digest(str(published))
+    publish(published, dataset, [tried], published)
+    assert weights_digest(str(published)) == weights
+    row = "| lock-step, the published trials | reaching | 3 of 4 | 30 to 95 % | 12.0 s |"
+    assert row in (published / "card.md").read_text()
+    assert len(published_evaluations(published)["plan"].trials) == 4
+
+
+def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    before = (published / "card.md").read_text()
+    with pytest.raises(PublishError, match="evaluation plan: expected trials of the published weights"):
+        publish(published, dataset, [evaluation(tmp_path / "plan", checkpoint, [True])], published)
+    assert (published / "card.md").read_text() == before
+
+
+def test_a_card_of_another_dataset_is_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    made = load_checkpoint(checkpoint)
+    made.training["dataset"]["episodes"] = 7
+    save_checkpoint(tmp_path / "other", made)
+    with pytest.raises(PublishError, match=r"expected the dataset that .* learnt from, with 7 episodes"):
+        publish(tmp_path / "other", dataset, [], tmp_path / "published")
+    assert not (tmp_path / "published").exists()
+
+
+@pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
+def test_a_shipped_checkpoint_is_whole_found_by_its_name_and_evaluated_as_it_is(folder: Path) -> None:
+    assert checkpoint_folder(folder.name) == folder
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.spec.fps == 10
+    evaluations = published_evaluations(folder)
+    assert evaluations
+    for results in evaluations.values():
+        assert results.protocol.weights == weights_digest(str(folder))
+        assert how(results) in (folder / "card.md").read_text()
+
+
+def test_a_folder_goes_before_a_shipped_name(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reaching").symlink_to(checkpoint)
+    assert checkpoint_folder("reaching") == Path("reaching")
+    assert checkpoint_folder("nowhere") == Path("nowhere")
