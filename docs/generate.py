@@ -1,4 +1,4 @@
-"""Writes docs/reference/{topics,parameters,tasks,cli,training,egocentric}.md from the code; with --check it only looks.
+"""Writes the pages of docs/reference that `pages` names from the code; with --check it only looks.
 
 What it reads is data (contracts, `nodes/topics.py`, `nodes/parameters.py`, `graph.py`) and the command line's own
 declarations, so that neither ROS nor a GPU is needed.
@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from activemimic_bringup.checked_policy import SHIPPED
 from activemimic_bringup.cli.main import app
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED, published_plan
 from activemimic_bringup.graph import GRAPHS
 from activemimic_bringup.nodes.parameters import NODES, Parameter
 from activemimic_bringup.nodes.topics import SERVICES, TOPICS
+from activemimic_bringup.publishing import SUCCESS_HEAD, published_evaluations, success_row
 from activemimic_description.contract import Contract, load_contract
 from activemimic_sim.tasks import TASKS
 from activemimic_sim.tasks.task import LASTS_S
@@ -59,6 +61,7 @@ def pages() -> dict[str, str]:
         "tasks.md": tasks_page(),
         "cli.md": cli_page(),
         "training.md": training_page(),
+        "policies.md": policies_page(),
         "egocentric.md": egocentric_page(),
     }
 
@@ -89,6 +92,28 @@ def topics_page() -> str:
             "",
         ]
     )
+
+
+def policies_page() -> str:
+    lines = [
+        "# Shipped policies",
+        WRITTEN,
+        "They lie in `activemimic_bringup/activemimic_bringup/checkpoints`, each with its card, its training "
+        "configuration and its evaluations, and are found by their names: `activemimic eval --task finding --policy "
+        "finding`, `activemimic up sim task:=finding checkpoint:=finding`. All are trained and tried in simulation. "
+        "None of the scenes they were tried in was seen by training. The intervals (Wilson) are those of the trials "
+        "alone; another seed of the training would give another policy.",
+        "",
+    ]
+    for folder in sorted(SHIPPED.iterdir()):
+        evaluations = published_evaluations(folder).values()
+        lines += [f"## {folder.name}", "", *_table(SUCCESS_HEAD, map(success_row, evaluations)), ""]
+    lines += [
+        "After the interval: medians of the time of a success, of the time at which the head camera first saw the "
+        "target (at least 20 pixels of it), and of how far the head turned, there and back; not watched through ROS.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def tasks_page() -> str:

@@ -33,6 +33,4 @@ if [ "$task" = finding ]; then
     try wrong_side_left --variation named_side --instruction 'find the yogurt on the left, grasp it and lift it'
     try wrong_side_right --variation named_side --instruction 'find the yogurt on the right, grasp it and lift it'
 fi
-activemimic policy publish "$published" "$published" --dataset "out/$task/dataset" \
-    --evaluation "out/$task/evaluations/plan" --evaluation "out/$task/evaluations/held_out" \
-    --evaluation "out/$task/evaluations/ros" "${made[@]}"
+activemimic policy publish "$published" "$published" --dataset "out/$task/dataset" "${made[@]}"

@@ -33,7 +33,7 @@ class PublishError(ValueError):
 
 
 def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path) -> None:
-    """Write the folder `out` anew. A published checkpoint may be published again, with more evaluations.
+    """Write the folder `out` anew. A published checkpoint may be published again; it keeps its evaluations.
 
     Raises:
         PublishError: the checkpoint learnt from another dataset, or an evaluation tried other weights than those that
@@ -44,12 +44,14 @@ def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: P
     _check_dataset(checkpoint, loaded, data)
     with written_beside(out) as partial:
         write_files(partial, loaded, half=True)
-        found = {folder.name: read_results(folder / "results.json") for folder in evaluations}
-        for name, results in found.items():
-            _check_weights(name, results, partial)
         (partial / EVALUATIONS).mkdir()
+        for file in (checkpoint / EVALUATIONS).glob("*.json"):
+            shutil.copy(file, partial / EVALUATIONS)
         for folder in evaluations:
             shutil.copy(folder / "results.json", partial / EVALUATIONS / f"{folder.name}.json")
+        found = published_evaluations(partial)
+        for name, results in found.items():
+            _check_weights(name, results, partial)
         (partial / TRAINING).write_text(yaml.safe_dump(loaded.training.get("config", {}), sort_keys=False))
         (partial / CARD).write_text(_card(out.name, partial, loaded, data, found), encoding="utf-8")
 
@@ -79,11 +81,21 @@ def _check_weights(name: str, results: Results, folder: Path) -> None:
         )
 
 
-def success_cells(results: Results) -> tuple[str, str]:
-    """How many of how many trials succeeded, and the 95 % interval (Wilson) in per cent."""
-    successes, trials = sum(trial.success for trial in results.trials), len(results.trials)
-    low, high = wilson_interval(successes, trials)
-    return f"{successes} of {trials}", f"{100 * low:.0f} to {100 * high:.0f} %"
+SUCCESS_HEAD = ("trials", "success", "95 %", "time of a success", "first sight", "head turned")
+
+
+def success_row(results: Results) -> tuple[str, ...]:
+    """An evaluation as texts under `SUCCESS_HEAD`: the interval is Wilson's, what follows it are medians."""
+    successes, trials = sum(trial.success for trial in results.trials), results.trials
+    low, high = wilson_interval(successes, len(trials))
+    return (
+        how(results),
+        f"{successes} of {len(trials)}",
+        f"{100 * low:.0f} to {100 * high:.0f} %",
+        _median([trial.time_s for trial in trials if trial.success], "s"),
+        _median([trial.first_seen_s for trial in trials], "s"),
+        _median([trial.head_travel_rad for trial in trials], "rad"),
+    )
 
 
 def how(results: Results) -> str:
@@ -101,13 +113,9 @@ def how(results: Results) -> str:
 def _card(name: str, folder: Path, checkpoint: Checkpoint, data: Dataset, evaluations: dict[str, Results]) -> str:
     parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
     training, spec = checkpoint.training, checkpoint.spec
-    rows = [
-        f"| {how(results)} | {results.protocol.task} | {' | '.join(success_cells(results))} | {_median_s(results)} |"
-        for results in evaluations.values()
-    ]
-    successes = "\n".join(
-        ["| trials | task | success | 95 % | median time of a success |", "|---|---|---|---|---|", *rows]
-    )
+    heads = [f"| {' | '.join(SUCCESS_HEAD)} |", "|---" * len(SUCCESS_HEAD) + "|"]
+    rows = [f"| {' | '.join(success_row(results))} |" for results in evaluations.values()]
+    successes = "\n".join([*heads, *rows])
     return f"""# {name}
 
 A policy for the simulated AGIBOT G1, {parameters / 1e6:.2f} M parameters stored as float16
@@ -157,6 +165,6 @@ def _data(data: Dataset) -> str:
     )
 
 
-def _median_s(results: Results) -> str:
-    times = [trial.time_s for trial in results.trials if trial.success]
-    return f"{np.median(times):.1f} s" if times else "none"
+def _median(values: Sequence[float | None], unit: str) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.median(known):.1f} {unit}" if known else ""

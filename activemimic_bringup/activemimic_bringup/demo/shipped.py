@@ -15,7 +15,7 @@ from activemimic_bringup.demo.page import Trials, draw_trials, machine, read_tri
 from activemimic_bringup.demo.trials import run_trials
 from activemimic_bringup.evaluation.figures import draw_times
 from activemimic_bringup.graph import TASKS
-from activemimic_bringup.publishing import how, published_evaluations, success_cells
+from activemimic_bringup.publishing import SUCCESS_HEAD, published_evaluations, success_row
 
 
 def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] = TASKS) -> None:
@@ -63,14 +63,14 @@ def _page(trials: dict[str, Trials]) -> str:
         learnt = about["training"]["dataset"]
         policies.append((task, str(learnt["episodes"]), str(about["training"]["steps_done"])))
         for results in published_evaluations(SHIPPED / task).values():
-            evaluations.append((task, how(results), *success_cells(results)))
+            evaluations.append((task, *success_row(results)))
     tasks = "".join(f"<h2>{escape(task.capitalize())}</h2>{show_trials(task, tried)}" for task, tried in trials.items())
     body = f"""<h1>ActiveMimic: four tasks</h1>
 <p class="lead">Just now, in real time through ROS 2: <b>{successes} of {count}</b> trials succeeded, the first of each
 task's published plan.</p>
 <p>One trial says little; the table says how the same policies did in many, none of whose scenes they had seen. Each is
 a network of 1.3 M parameters that learnt on two CPU cores.</p>
-{table(("task", "trials", "success", "95 % interval"), evaluations)}
+{table(("task", *SUCCESS_HEAD), evaluations)}
 {tasks}
 <h2>Times</h2><figure><img src="media/times.png" alt="latency histograms">
 <figcaption>Over the trials above; the red line is the median.</figcaption></figure>

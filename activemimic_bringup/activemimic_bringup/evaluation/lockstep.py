@@ -143,6 +143,7 @@ def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: Planned
         time_s=round(robot.simulation.time_s, 3),
         stage_times_s=stage_times_s,
         first_seen_s=watch.trace.first_seen_s,
+        head_travel_rad=round(watch.trace.head_travel_rad, 3),
         diagnostics={"controller": {kind: str(count) for kind, count in robot.controller.counters.items()}},
     )
 

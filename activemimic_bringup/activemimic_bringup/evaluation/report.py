@@ -67,9 +67,10 @@ def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
         ("run", "in lock-step with the simulator" if protocol.mode == "lockstep" else "in real time through ROS 2"),
         ("time limit", f"{protocol.time_limit_s:g} s"),
         ("points", f"{sum(trial.points for trial in trials)} of {most}"),
-        ("time of a success", _spread([trial.time_s for trial in trials if trial.success])),
+        ("time of a success", _spread([trial.time_s for trial in trials if trial.success], "s")),
         ("chunks", chunks_text(trials)),
-        ("target first seen", _spread([t.first_seen_s for t in trials if t.first_seen_s is not None])),
+        ("target first seen", _spread([t.first_seen_s for t in trials if t.first_seen_s is not None], "s")),
+        ("the head has turned", _spread([t.head_travel_rad for t in trials if t.head_travel_rad is not None], "rad")),
     ]
     failures = sorted({trial.failure for trial in trials if trial.failure})
     why = [(text, str(sum(trial.failure == text for trial in trials))) for text in failures]
@@ -101,8 +102,9 @@ def _trial(out: Path, trial: Trial, stages: Sequence[str]) -> str:
 </details>"""
 
 
-def _spread(times_s: Sequence[float]) -> str:
-    if not times_s:
+def _spread(values: Sequence[float], unit: str) -> str:
+    if not values:
         return "never"
-    ordered = sorted(times_s)
-    return f"median {ordered[len(ordered) // 2]:.1f} s, {ordered[0]:.1f} to {ordered[-1]:.1f} s ({len(ordered)} trials)"
+    ordered = sorted(values)
+    middle, low, high = (f"{value:.1f} {unit}" for value in (ordered[len(ordered) // 2], ordered[0], ordered[-1]))
+    return f"median {middle}, {low} to {high} ({len(ordered)} trials)"

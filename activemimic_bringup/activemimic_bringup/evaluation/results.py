@@ -50,6 +50,7 @@ class Trial:
     Attributes:
         stage_times_s: when each stage was reached first.
         first_seen_s: when the head camera first saw the target; None if never, or not watched (through ROS).
+        head_travel_rad: how far the head has turned, there and back; None if not watched.
         episode: the recorded episode's folder on the recorder's machine; empty if nothing was recorded.
         diagnostics: node -> its last values.
     """
@@ -64,6 +65,7 @@ class Trial:
     time_s: float
     stage_times_s: dict[str, float]
     first_seen_s: float | None = None
+    head_travel_rad: float | None = None
     episode: str = ""
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
 

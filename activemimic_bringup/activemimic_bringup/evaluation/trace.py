@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
 
@@ -31,6 +32,12 @@ class Trace:
     @property
     def first_seen_s(self) -> float | None:
         return None if self.first_seen is None else self.time_s[self.first_seen]
+
+    @property
+    def head_travel_rad(self) -> float:
+        """How far the head has turned, there and back, in yaw and pitch together."""
+        turns = np.diff([self.slots["head_yaw"], self.slots["head_pitch"]], axis=1)
+        return float(np.hypot(*turns).sum())
 
     def add(self, simulation: Simulation, cameras: CameraRenderer, stage: str) -> None:
         """One more row: the simulation as it is."""

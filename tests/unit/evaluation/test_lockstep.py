@@ -61,6 +61,8 @@ def test_the_trace_tells_what_the_head_did_and_when_the_target_was_seen(
         assert trace.target_px[0] == 0, "the obstacle hides the cube at the start"
         assert trace.first_seen_s == trial.first_seen_s
         assert trial.first_seen_s is not None
+        assert trial.head_travel_rad == pytest.approx(trace.head_travel_rad, abs=1e-3)
+        assert trial.head_travel_rad > 0.1
         assert 0.5 < trial.first_seen_s < trial.stage_times_s["reached"]
         assert np.ptp(trace.slots["waist_lift"]) > 0.2
         assert trace.stage[-1] == "lifted"
