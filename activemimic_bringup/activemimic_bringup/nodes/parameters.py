@@ -55,7 +55,7 @@ CONTROLLER = (
     Parameter(
         "deadman_s", 0.0, "A deadman's switch has to be pressed at least so often, in s; 0: there is none.", 0.0, 5.0
     ),
-    Parameter("latch_policy_grippers", True, "Keep a gripper closed until the policy opens it for several steps."),
+    Parameter("latch_policy_grippers", True, "Keep a gripper closed unless the policy opens it for several steps."),
     Parameter(
         "join",
         "replace",

@@ -1,4 +1,4 @@
-"""A gripper that has closed stays closed until the policy has meant to open for a while."""
+"""A gripper that has closed stays closed unless the policy means to open it for a while."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ class GripperLatch:
     """Turns a gripper's commands, one a chunk step, into 0 (open) or 1 (closed).
 
     Each new chunk starts from new noise, and a grasp lasts only a few steps of a demonstration: without the latch
-    one such draw opens the hand while it lifts.
+    a draw that wavers opens the hand while it lifts. Steps ahead count as well as those that have passed: a hand that
+    opens later than the arm withdraws takes along what it has just put down.
     """
 
     def __init__(self, open_steps: int = OPEN_STEPS) -> None:
@@ -25,12 +26,15 @@ class GripperLatch:
     def output(self) -> float:
         return float(self._closed)
 
-    def update(self, command: float) -> float:
-        """One step's command, 0 open … 1 closed: closes at 0.5, reopens at the eighth open step in a row."""
+    def update(self, command: float, ahead: int = 0) -> float:
+        """One step's command, 0 open … 1 closed, and how many open steps follow it at once in the chunk.
+
+        Closes at 0.5, reopens when eight open steps in a row have passed or are ahead.
+        """
         if command >= CLOSE_AT:
             self._closed, self._opening = True, 0
         else:
             self._opening += 1
-            if self._opening >= self._open_steps:
+            if self._opening + ahead >= self._open_steps:
                 self._closed = False
         return self.output

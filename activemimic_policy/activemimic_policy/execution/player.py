@@ -162,8 +162,14 @@ class ChunkPlayer:
         for slot, latch in self._latches.items():
             command = float(unseen[:, slot].max())
             if due or command >= CLOSE_AT:
-                latch.update(command)
+                latch.update(command, _open_steps(chunk.positions[heading + 1 :, slot]))
             positions[slot] = latch.output
+
+
+def _open_steps(commands: npt.NDArray[np.float64]) -> int:
+    """How many of a gripper's commands (N,), from the first on, are open in a row."""
+    closing = commands >= CLOSE_AT
+    return int(closing.argmax()) if closing.any() else len(closing)
 
 
 def _due_ns(chunk: Chunk, point: int) -> int:
