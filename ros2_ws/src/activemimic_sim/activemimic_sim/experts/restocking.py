@@ -51,7 +51,8 @@ _CLEAR_M = 0.06  # the fingertips do not reach the bottle from here
 _PASSING_M = 0.03  # a hand further than this from the line through the bottle may push it
 _IN_HAND_M = 0.06
 _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
-_ENTER_ABOVE_M, _PRESS_M = 0.025, 0.004
+# Midway between tier and the one above: a hand that imitates it a few centimetres too low or too high still passes.
+_ENTER_ABOVE_M, _PRESS_M = 0.055, 0.004
 _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or to the slot's to go down
 # The gaze passes the slots tier by tier from below, each tier the other way than the one before. Always the same way:
 # a policy that remembers nothing can then tell from where it looks where to look next.
@@ -184,7 +185,7 @@ class RestockingExpert(Expert):
         else:
             # A funnel again: what is not level with the slot stays before the shelf.
             off_axis = float(np.hypot(off[1], off[2] - _ENTER_ABOVE_M))
-            goal[0] -= min(SLOT_DEPTH_M + _BEFORE_SHELF_M, 3.0 * max(0.0, off_axis - 0.015))
+            goal[0] -= min(SLOT_DEPTH_M + _BEFORE_SHELF_M, 6.0 * max(0.0, off_axis - 0.015))
         position = tip + shortened(goal - foot, self.pace * speed_m_s * STEP_S)
         rotation = turned(R, self._upright() @ R, _TURN_RAD_S * STEP_S)
         return self._hand.towards(position, rotation, before)
