@@ -1,6 +1,6 @@
 """Success against demonstrations and against minutes of training, with 95 % intervals.
 
-    python benchmarks/learning_curve.py out/curve.png --run out/quick/train \
+    python benchmarks/learning_curve.py out/curve.png --run out/reaching/train \
         --demonstrations 30=out/eval_30 100=out/eval_100 283=out/eval_283
 
 `--run`: a training with `closed_loop`; its trials at every look. `--demonstrations`: how many a policy has seen, and
