@@ -19,9 +19,12 @@ demos() {  # TASK EPISODES FIRST_SEED [OPTION…]
 
 demonstrate() {  # TASK
     case $1 in
-        restocking) demos restocking 380 2000 ;;
+        restocking) demos restocking 600 2000 ;;
         reaching) demos reaching 306 2000 ;;
-        finding) demos finding 330 2000 && demos finding 110 3000 --variation named_side ;;
+        finding)  # short: most of what has to be learnt is its beginning
+            demos finding 330 2000 --late-starts 0.25
+            demos finding 110 3000 --late-starts 0.25 --variation named_side
+            ;;
         pouring) demos pouring 240 2000 --slips 0.12 ;;  # a slip while it pours spoils the episode
     esac
 }

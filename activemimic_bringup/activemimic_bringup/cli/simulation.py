@@ -21,6 +21,9 @@ def demos(
     ] = None,
     variation: Annotated[list[str] | None, typer.Option(help="A variation of the scenes; may be repeated.")] = None,
     contract: Annotated[str, typer.Option(help="Robot contract: a name or a YAML file.")] = "g1_sim",
+    late_starts: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the episodes that begin in the first 5 s of the motion.")
+    ] = 0.75,
     slips: Annotated[
         float, typer.Option(min=0.0, max=10.0, help="How often a second the hand slips; marked, and not imitated.")
     ] = 0.4,
@@ -31,7 +34,7 @@ def demos(
 
     from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 
-    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz, slips=slips)
+    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz, late_starts, slips=slips)
     seeds = list(range(first_seed, first_seed + episodes))
     failed: list[int] = []
     with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
