@@ -72,7 +72,7 @@ def demo(
         bool, typer.Option("--from-scratch", help="Record, generate, train, serve and evaluate, in ten minutes.")
     ] = False,
 ) -> None:
-    """Let the policies that come with this try the four tasks in real time through ROS 2; see OUT/report.html."""
+    """Let the policies that come with this try their tasks in real time through ROS 2; see OUT/report.html."""
     from activemimic_bringup.cli.robot import require_ros
 
     require_ros()

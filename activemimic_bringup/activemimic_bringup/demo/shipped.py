@@ -18,13 +18,16 @@ from activemimic_bringup.graph import TASKS
 from activemimic_bringup.publishing import SUCCESS_HEAD, published_evaluations, success_row
 
 
-def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] = TASKS) -> None:
-    """The first published trial of every task; those that `out` holds are not repeated. Writes `out/report.html`.
+def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None = None) -> None:
+    """The first published trial of every task that a policy ships for; those that `out` holds are not repeated.
+
+    Writes `out/report.html`.
 
     Raises:
         DemoError: nodes ended or did not end in time.
     """
     console = console or Console()
+    tasks = tasks or tuple(task for task in TASKS if (SHIPPED / task).is_dir())
     out.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(tasks, start=1):
         heading = f"[bold]{number}/{len(tasks)} {task}[/bold]"
@@ -65,7 +68,7 @@ def _page(trials: dict[str, Trials]) -> str:
         for results in published_evaluations(SHIPPED / task).values():
             evaluations.append((task, *success_row(results)))
     tasks = "".join(f"<h2>{escape(task.capitalize())}</h2>{show_trials(task, tried)}" for task, tried in trials.items())
-    body = f"""<h1>ActiveMimic: four tasks</h1>
+    body = f"""<h1>ActiveMimic: {escape(", ".join(trials))}</h1>
 <p class="lead">Just now, in real time through ROS 2: <b>{successes} of {count}</b> trials succeeded, the first of each
 task's published plan.</p>
 <p>One trial says little; the table says how the same policies did in many, none of whose scenes they had seen. Each is
