@@ -100,10 +100,11 @@ def rot6d(R: Floats) -> Floats:
 def rotation(r6: Floats) -> Floats:
     """Rotations (..., 3, 3) of any (..., 6), by Gram and Schmidt: the first column's direction is kept.
 
-    NaN where none is defined: a column is zero or not finite, or the two are collinear.
+    NaN where none is defined: a column is zero (shorter than 1e-150, whose square has no digits left) or not finite, or
+    the two are collinear.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        first, second = (c / np.linalg.norm(c, axis=-1, keepdims=True) for c in (r6[..., :3], r6[..., 3:]))
+        first, second = (_unit(column) for column in (r6[..., :3], r6[..., 3:]))
         across = second - (first * second).sum(axis=-1, keepdims=True) * first
         sine = np.linalg.norm(across, axis=-1, keepdims=True)
         across = np.where(sine > DEGENERATE, across / sine, np.nan)
@@ -112,6 +113,11 @@ def rotation(r6: Floats) -> Floats:
     across = across / np.linalg.norm(across, axis=-1, keepdims=True)
     first = np.where(np.isnan(across), np.nan, first)
     return np.stack([first, across, np.cross(first, across)], axis=-1)
+
+
+def _unit(v: Floats) -> Floats:
+    length = np.linalg.norm(v, axis=-1, keepdims=True)
+    return np.where(length >= 1e-150, v / length, np.nan)
 
 
 def wrists_in_world(T_world_camera: Floats, T_camera_wrist: Floats) -> Floats:
