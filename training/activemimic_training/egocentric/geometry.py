@@ -16,6 +16,7 @@ BODIES = 3
 RIGID_TOLERANCE = 1e-6  # of R^T R from the identity
 SMALL_ANGLE = 0.1  # rad: below it the series are the more exact
 DEGENERATE = 1e-8  # the sine between two columns below which they span no plane
+SHORTEST = 1e3  # times the root of the smallest normal number: the square of what is shorter has lost digits
 
 
 def transform(rotation: Floats, translation: Floats) -> Floats:
@@ -100,7 +101,7 @@ def rot6d(R: Floats) -> Floats:
 def rotation(r6: Floats) -> Floats:
     """Rotations (..., 3, 3) of any (..., 6), by Gram and Schmidt: the first column's direction is kept.
 
-    NaN where none is defined: a column is zero (shorter than 1e-150, whose square has no digits left) or not finite, or
+    NaN where none is defined: a column is zero (so short that its square has no digits left) or not finite, or
     the two are collinear.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -117,7 +118,7 @@ def rotation(r6: Floats) -> Floats:
 
 def _unit(v: Floats) -> Floats:
     length = np.linalg.norm(v, axis=-1, keepdims=True)
-    return np.where(length >= 1e-150, v / length, np.nan)
+    return np.where(length >= np.finfo(v.dtype).tiny ** 0.5 * SHORTEST, v / length, np.nan)
 
 
 def wrists_in_world(T_world_camera: Floats, T_camera_wrist: Floats) -> Floats:

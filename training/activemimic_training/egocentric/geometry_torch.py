@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from activemimic_training.egocentric.geometry import BODIES, DEGENERATE, POSE_DIM, SMALL_ANGLE
+from activemimic_training.egocentric.geometry import BODIES, DEGENERATE, POSE_DIM, SHORTEST, SMALL_ANGLE
 
 
 def transform(rotation: Tensor, translation: Tensor) -> Tensor:
@@ -76,13 +76,15 @@ def rot6d(R: Tensor) -> Tensor:
 def rotation(r6: Tensor) -> Tensor:
     """Rotations (..., 3, 3) of any (..., 6), by Gram and Schmidt: the first column's direction is kept.
 
-    NaN where none is defined: a column is zero or not finite, or the two are collinear. Their gradient is zero.
+    NaN where none is defined: a column is zero (so short that its square has no digits left) or not finite, or the two
+    are collinear. Their gradient is zero.
     """
     columns = torch.stack([r6[..., :3], r6[..., 3:]], dim=-2)
     lengths = columns.norm(dim=-1)
     unit = columns / lengths.clamp(min=torch.finfo(r6.dtype).tiny)[..., None]
     sine = (unit[..., 1, :] - (unit[..., 0, :] * unit[..., 1, :]).sum(-1, keepdim=True) * unit[..., 0, :]).norm(dim=-1)
-    good = (lengths > 0).all(-1) & lengths.isfinite().all(-1) & (sine > DEGENERATE)
+    long_enough = lengths >= torch.finfo(r6.dtype).tiny ** 0.5 * SHORTEST
+    good = (long_enough & lengths.isfinite()).all(-1) & (sine > DEGENERATE)
     # What is not good is replaced before anything is divided by, or its NaN would reach every gradient.
     safe = torch.where(good[..., None, None], columns, torch.eye(3, dtype=r6.dtype, device=r6.device)[:2])
     first, second = (safe / safe.norm(dim=-1, keepdim=True)).unbind(-2)
