@@ -15,3 +15,8 @@ os.environ["ROS_DOMAIN_ID"] = str(215 + int(_WORKER.removeprefix("gw") or 0) % 1
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import activemimic_sim  # noqa: E402, F401 - sets MUJOCO_GL, which MuJoCo reads when it is first imported
+from hypothesis import settings  # noqa: E402
+
+# A deadline measures what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

@@ -166,7 +166,7 @@ def test_a_hand_is_stopped_before_contact_and_may_retreat(
 
 
 @given(seed=seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whoever_only_goes_where_it_is_allowed_stays_apart_and_can_go_back(seed: int) -> None:
     """Straight to random postures, asked about two steps ahead as a controller that brakes within one step."""
     rng = np.random.default_rng(seed)
@@ -189,7 +189,7 @@ def test_whoever_only_goes_where_it_is_allowed_stays_apart_and_can_go_back(seed:
 
 
 @given(seed=seeds)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_from_within_the_margin_the_way_out_is_free_and_the_way_in_is_not(seed: int) -> None:
     slots, pair = too_close(np.random.default_rng(seed))
     distance_m = GUARD.distances(slots)[pair]
@@ -217,7 +217,7 @@ def too_close(rng: np.random.Generator) -> tuple[np.ndarray, int]:
 
 
 @given(seed=seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_fast_answer_is_that_of_all_distances(seed: int) -> None:
     rng = np.random.default_rng(seed)
     now = rng.uniform(G1.lower, G1.upper)

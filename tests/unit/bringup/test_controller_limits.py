@@ -95,7 +95,7 @@ events = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(events, st.integers(1, 25)), min_size=1, max_size=12))
 def test_whatever_arrives_no_command_violates_a_limit(story) -> None:
     rig = Rig().running()

@@ -84,7 +84,7 @@ def swings(moment: int, shift_s: float) -> np.ndarray:
     return np.array(rig.commands)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(60, 320))
 def test_at_any_moment_a_teleoperator_who_goes_on_as_the_policy_does_is_not_noticed(moment: int) -> None:
     commands = swings(moment, shift_s=0.0)[moment : moment + 100]
@@ -92,7 +92,7 @@ def test_at_any_moment_a_teleoperator_who_goes_on_as_the_policy_does_is_not_noti
     assert np.abs(commands - path(due_ns)).max() < 1e-4
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(60, 320), st.floats(-0.4, 0.4))
 def test_at_any_moment_another_motion_takes_over_and_hands_back_without_a_jump(moment: int, shift_s: float) -> None:
     """`swings` holds every command to the limits; and the robot does come to do what the one in charge wants."""

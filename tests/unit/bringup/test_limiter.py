@@ -55,7 +55,7 @@ def wanted_and_velocity(kind, rng, wanted, rate_hz, tick):
 BEHAVIOURS = ("jump anywhere", "run off", "shake", "against the limits", "swing", "pass", "brake")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     rate_hz=st.sampled_from(RATES_HZ),
     scale=st.sampled_from([1.0, 0.3]),

@@ -58,14 +58,14 @@ def test_capsules_enclose_the_robot_s_boxes_and_cylinders(shape: Shape) -> None:
 
 
 @given(box=st.tuples(sides, sides, sides), limit_m=st.floats(0.01, 0.1), seed=seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_capsules_enclose_any_box(box: tuple[float, float, float], limit_m: float, seed: int) -> None:
     shape = Shape(box=box, xyz=(0.1, -0.2, 0.3), rpy_deg=(20.0, 40.0, -70.0))
     assert beyond(points_of(shape, np.random.default_rng(seed)), shape_capsules(shape, limit_m)).max() < 1e-9
 
 
 @given(radius=sides, length=sides, seed=seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_capsule_encloses_any_cylinder(radius: float, length: float, seed: int) -> None:
     shape = Shape(cylinder=radius, length=length, xyz=(0.1, -0.2, 0.3), rpy_deg=(20.0, 40.0, -70.0))
     assert beyond(points_of(shape, np.random.default_rng(seed)), shape_capsules(shape)).max() < 1e-9
@@ -115,7 +115,7 @@ def sampled_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @given(seed=seeds, kind=st.sampled_from(["any", "parallel", "almost parallel", "on one line", "points", "crossing"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_segment_distances_are_those_found_by_sampling(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     first, second = rng.uniform(-1.0, 1.0, (2, 2, 3))

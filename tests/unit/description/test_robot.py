@@ -125,11 +125,11 @@ def test_the_home_posture_touches_nothing():
         ("limit: [0.0, 0.55]", "limit: [0.55, 0.0]", "expected limit"),
         ("joint: idx01_body_joint1}", "joint: idx99}", "there is no moving joint 'idx99'"),
         (
-            "acceleration: 2.0, jerk: 150.0, ",
+            "acceleration: 2.0, jerk: 20.0, ",
             "acceleration: 1.0, ",
             "idx01_body_joint1 needs an acceleration and a jerk",
         ),
-        ("acceleration: 2.0, jerk: 150.0, ", "acceleration: 0.0, jerk: 150.0, ", "greater than 0"),
+        ("acceleration: 2.0, jerk: 20.0, ", "acceleration: 0.0, jerk: 20.0, ", "greater than 0"),
         ("acceleration: 80.0, jerk: 6000.0", "acceleration: 80.0", "a gripper needs a velocity, an acceleration and a"),
         ("joint: idx01_body_joint1}", "joint: idx01_body_joint1, jerk: 9}", "only a gripper (with open and closed)"),
         ("rpy_deg: [0, 0, 90]}", "rpy_deg: [0, 0, 90], jerk: 9}", "a fixed joint has no limit, velocity, acceleration"),

@@ -86,7 +86,7 @@ def test_a_difference_in_position_fades_without_swinging_at_less_than_twice_its_
     assert np.abs(motion[:, 1, 0]).max() <= 15 / 8 / duration_s + 1e-9
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     chunks=arrays(np.float64, (5, 8, 2), elements=NUMBERS),
     lates_ms=st.lists(st.integers(0, 250), min_size=5, max_size=5),

@@ -30,7 +30,7 @@ def same(a, b, tolerance=EXACT):
     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(motions(4))
 def test_exponential_and_logarithm_undo_each_other(T):
     assert g.is_rigid(T).all()
@@ -47,7 +47,7 @@ def test_the_logarithm_is_exact_from_no_turn_to_half_a_turn(axis, angle):
     same(gt.se3_log(torch.from_numpy(T)), g.se3_log(T))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(motions(3), st.floats(0, 1))
 def test_interpolation_meets_its_ends_and_does_not_care_about_the_frame(T, fraction):
     a, b, world = T
@@ -56,7 +56,7 @@ def test_interpolation_meets_its_ends_and_does_not_care_about_the_frame(T, fract
     same(g.interpolate(world @ a, world @ b, fraction), world @ g.interpolate(a, b, fraction), 1e-11)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(motions(2, 3))
 def test_actions_and_poses_undo_each_other(bodies):
     action = g.action_of_poses(bodies)
@@ -70,7 +70,6 @@ def test_rot6d_is_two_columns_one_after_the_other():
     assert g.rot6d(R).tolist() == [0, 3, 6, 1, 4, 7]
 
 
-@settings(deadline=None)
 @given(arrays(np.float64, 6, elements=st.floats(-10, 10)))
 def test_any_six_numbers_give_a_rotation_or_none(r6):
     R = g.rotation(r6)
@@ -109,7 +108,7 @@ def test_where_no_rotation_is_defined_there_is_none(r6):
     assert both.grad.isfinite().all(), "one bad pose spoils no other's gradient"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(motions(6), motions(2))
 def test_a_hand_that_stands_still_under_a_moving_head_has_one_target(head, hands):
     in_camera = g.inverse(head)[:, None] @ hands
@@ -120,7 +119,7 @@ def test_a_hand_that_stands_still_under_a_moving_head_has_one_target(head, hands
     same(targets[0, :9], [0, 0, 0, 1, 0, 0, 0, 1, 0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(motions(5, 3), motions())
 def test_targets_do_not_depend_on_the_world(bodies, moved):
     here = g.action_of_poses(g.chunk_relative(bodies[0, 0], bodies))
@@ -128,7 +127,7 @@ def test_targets_do_not_depend_on_the_world(bodies, moved):
     same(g.action_of_poses(g.chunk_relative(there[0, 0], there)), here, 1e-11)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(motions(4, 3))
 def test_targets_lead_back_to_the_poses(bodies):
     start = bodies[0, 0]
@@ -136,7 +135,7 @@ def test_targets_lead_back_to_the_poses(bodies):
     same(start @ g.poses_of_action(targets), bodies)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(motions(5, 3), st.floats(0, 1), arrays(np.float64, (5, 27), elements=METRES))
 def test_the_twins_agree(bodies, fraction, action):
     there = torch.from_numpy(bodies)
