@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import yaml
 from activemimic_policy.atomic import written_beside
 from activemimic_policy.checkpoint import WEIGHTS, Checkpoint, load_checkpoint, write_files
@@ -36,12 +37,14 @@ def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: P
     """Write the folder `out` anew. A published checkpoint may be published again; it keeps its evaluations.
 
     Raises:
-        PublishError: the checkpoint learnt from another dataset, or an evaluation tried other weights than those that
-            are published.
+        PublishError: the checkpoint learnt from another dataset or does not fit float16, an evaluation tried other
+            weights than those that are published, or `out` holds something that was not published.
         CheckpointError, DatasetError, ResultsError: a part cannot be read.
     """
+    _check_place(out)
     loaded, data = load_checkpoint(checkpoint), Dataset(dataset)
     _check_dataset(checkpoint, loaded, data)
+    _check_range(checkpoint, loaded)
     with written_beside(out) as partial:
         write_files(partial, loaded, half=True)
         (partial / EVALUATIONS).mkdir()
@@ -59,6 +62,18 @@ def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: P
 def published_evaluations(folder: Path) -> dict[str, Results]:
     """The evaluations that a published checkpoint came with, by name. Raises ResultsError."""
     return {path.stem: read_results(path) for path in sorted((folder / EVALUATIONS).glob("*.json"))}
+
+
+def _check_place(out: Path) -> None:
+    if out.exists() and not (out / CARD).is_file():
+        raise PublishError(f"{out}: expected no such path or a published checkpoint, found one without {CARD}")
+
+
+def _check_range(folder: Path, checkpoint: Checkpoint) -> None:
+    largest = torch.finfo(torch.float16).max
+    for name, tensor in checkpoint.weights.items():
+        if (found := float(tensor.abs().max())) > largest:
+            raise PublishError(f"{folder}, {name}: expected weights up to {largest:g}, as float16 has, found {found:g}")
 
 
 def _check_dataset(folder: Path, checkpoint: Checkpoint, data: Dataset) -> None:
@@ -144,12 +159,11 @@ In simulation only: it has never moved a real robot, and the look of the simulat
 def _data(data: Dataset) -> str:
     tasks: Counter[str] = Counter(bag["task"] for bag in data.bags)
     words: Counter[str] = Counter(episode.task for episode in data.episodes)
-    seeds = sorted(bag["seed"] for bag in data.bags if bag.get("seed") is not None)
     reasons: Counter[str] = Counter(entry["reason"] for entry in data.skipped)
     rows = [
         *(f"| {task} | {count} episodes |" for task, count in sorted(tasks.items())),
         *(f"| “{text}” | {count} episodes |" for text, count in sorted(words.items())),
-        *(f"| seeds | {seeds[0]} to {seeds[-1]}; trials have those from {FIRST_HELD_OUT_SEED} on |" for _ in seeds[:1]),
+        *_seeds(data),
         *(f"| left out: {reason} | {count} episodes |" for reason, count in reasons.most_common()),
         f"| interface | {data.fingerprint[:12]} |",
     ]
@@ -163,6 +177,13 @@ def _data(data: Dataset) -> str:
             *rows,
         ]
     )
+
+
+def _seeds(data: Dataset) -> list[str]:
+    seeds = [bag["seed"] for bag in data.bags if bag.get("seed") is not None]
+    if not seeds:
+        return []
+    return [f"| seeds | {min(seeds)} to {max(seeds)}; trials have those from {FIRST_HELD_OUT_SEED} on |"]
 
 
 def _median(values: Sequence[float | None], unit: str) -> str:

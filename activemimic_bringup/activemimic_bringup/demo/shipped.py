@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from html import escape
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from activemimic_bringup.checked_policy import SHIPPED
 from activemimic_bringup.demo.page import Trials, draw_trials, machine, read_trials, show_trials
 from activemimic_bringup.demo.trials import run_trials
 from activemimic_bringup.evaluation.figures import draw_times
+from activemimic_bringup.evaluation.movers import weights_digest
+from activemimic_bringup.evaluation.results import read_results
 from activemimic_bringup.graph import TASKS
 from activemimic_bringup.publishing import SUCCESS_HEAD, published_evaluations, success_row
 
 
 def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None = None) -> None:
-    """The first published trial of every task that a policy ships for; those that `out` holds are not repeated.
+    """The first published trial of every task that a policy ships for; those in `out` of the same weights stay.
 
     Writes `out/report.html`.
 
@@ -31,10 +34,11 @@ def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None
     out.mkdir(parents=True, exist_ok=True)
     for number, task in enumerate(tasks, start=1):
         heading = f"[bold]{number}/{len(tasks)} {task}[/bold]"
-        if (out / task / "results.json").exists():
+        if _done(out / task, task):
             console.print(f"{heading}: done before")
             continue
         console.print(heading)
+        shutil.rmtree(out / task, ignore_errors=True)  # of another policy
         texts = {"checkpoint": task, "trials": "1"}
         run_trials(task, "policy", out / task, out / f"nodes_{task}.log", console, texts)
     console.print("drawing videos and figures")
@@ -44,6 +48,11 @@ def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None
     _draw_times(trials, out / "media" / "times.png")
     (out / "report.html").write_text(_page(trials), encoding="utf-8")
     console.print(f"report: {out / 'report.html'}")
+
+
+def _done(folder: Path, policy: str) -> bool:
+    path = folder / "results.json"
+    return path.exists() and read_results(path).protocol.weights == weights_digest(policy)
 
 
 def _draw_times(trials: dict[str, Trials], path: Path) -> None:

@@ -75,6 +75,21 @@ def test_a_card_of_another_dataset_is_refused(checkpoint: Path, dataset: Path, t
     assert not (tmp_path / "published").exists()
 
 
+def test_what_was_not_published_is_not_overwritten(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(PublishError, match="expected no such path or a published checkpoint, found one without card"):
+        publish(checkpoint, dataset, [], tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_weights_beyond_float16_are_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    large = load_checkpoint(checkpoint)
+    large.weights["text.weight"][0, 0] = 1e5
+    save_checkpoint(tmp_path / "large", large)
+    with pytest.raises(PublishError, match=r"text\.weight: expected weights up to 65504, as float16 has, found 100000"):
+        publish(tmp_path / "large", dataset, [], tmp_path / "published")
+
+
 @pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
 def test_a_shipped_checkpoint_is_whole_found_by_its_name_and_evaluated_as_it_is(folder: Path) -> None:
     assert checkpoint_folder(folder.name) == folder
