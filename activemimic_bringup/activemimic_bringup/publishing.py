@@ -45,18 +45,17 @@ def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: P
     loaded, data = load_checkpoint(checkpoint), Dataset(dataset)
     _check_dataset(checkpoint, loaded, data)
     _check_range(checkpoint, loaded)
+    files = {path.stem: path for path in (checkpoint / EVALUATIONS).glob("*.json")}
+    files |= {folder.name: folder / "results.json" for folder in evaluations}
     with written_beside(out) as partial:
         write_files(partial, loaded, half=True)
+        weights = weights_digest(str(partial))
         (partial / EVALUATIONS).mkdir()
-        for file in (checkpoint / EVALUATIONS).glob("*.json"):
-            shutil.copy(file, partial / EVALUATIONS)
-        for folder in evaluations:
-            shutil.copy(folder / "results.json", partial / EVALUATIONS / f"{folder.name}.json")
-        found = published_evaluations(partial)
-        for name, results in found.items():
-            _check_weights(name, results, partial)
+        for name, file in files.items():
+            _check_weights(file, weights)
+            shutil.copy(file, partial / EVALUATIONS / f"{name}.json")
         (partial / TRAINING).write_text(yaml.safe_dump(loaded.training.get("config", {}), sort_keys=False))
-        (partial / CARD).write_text(_card(out.name, partial, loaded, data, found), encoding="utf-8")
+        (partial / CARD).write_text(_card(out.name, partial, loaded, data), encoding="utf-8")
 
 
 def published_evaluations(folder: Path) -> dict[str, Results]:
@@ -87,12 +86,12 @@ def _check_dataset(folder: Path, checkpoint: Checkpoint, data: Dataset) -> None:
         )
 
 
-def _check_weights(name: str, results: Results, folder: Path) -> None:
-    weights = weights_digest(str(folder))
-    if results.protocol.weights != weights:
+def _check_weights(results: Path, weights: str) -> None:
+    found = read_results(results).protocol.weights
+    if found != weights:
         raise PublishError(
-            f"evaluation {name}: expected trials of the published weights {weights}, found weights "
-            f"{results.protocol.weights}; evaluate the published folder"
+            f"{results}: expected trials of the published weights {weights}, found weights {found}; "
+            "evaluate the published folder"
         )
 
 
@@ -125,11 +124,11 @@ def how(results: Results) -> str:
     return ", ".join(parts)
 
 
-def _card(name: str, folder: Path, checkpoint: Checkpoint, data: Dataset, evaluations: dict[str, Results]) -> str:
+def _card(name: str, folder: Path, checkpoint: Checkpoint, data: Dataset) -> str:
     parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
     training, spec = checkpoint.training, checkpoint.spec
     heads = [f"| {' | '.join(SUCCESS_HEAD)} |", "|---" * len(SUCCESS_HEAD) + "|"]
-    rows = [f"| {' | '.join(success_row(results))} |" for results in evaluations.values()]
+    rows = [f"| {' | '.join(success_row(results))} |" for results in published_evaluations(folder).values()]
     successes = "\n".join([*heads, *rows])
     return f"""# {name}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,9 +183,10 @@ def check_parts(folder: Path, checkpoint: Checkpoint) -> None:
         (CONFIG, "model.action_dim", "the number of policy.slots", len(spec.slots), model.action_dim),
         (CONFIG, "model.state_dim", "the number of policy.slots", len(spec.slots), model.state_dim),
         (CONFIG, "model.state_width", "model.action_width", model.action_width, model.state_width),
-        (NORMALIZATION, "slots", "policy.slots", list(spec.slots), list(checkpoint.normalization.slots)),
         (TOKENIZER, "number of words", "model.vocab_size", model.vocab_size, vocabulary),
     ]
+    slots = zip_longest(spec.slots, checkpoint.normalization.slots, fillvalue="none")
+    pairs += [(NORMALIZATION, f"slots[{i}]", f"policy.slots[{i}]", *pair) for i, pair in enumerate(slots)]
     for file, name, source, expected, found in pairs:
         if expected != found:
             raise CheckpointError(folder, file, [f"{name}: expected {expected} ({source}), found {found}"])

@@ -180,7 +180,7 @@ def replay(
 
 @app.command()
 def openloop(
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
+    checkpoint: Annotated[str, typer.Argument(help="The checkpoint's folder, or a shipped one's name.")],
     dataset: Annotated[Path, typer.Argument(help="The dataset's folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the page, the pictures and errors.csv.")],
     episodes: Annotated[str, typer.Option(help="Numbers and ranges, such as 0,3,10-12; default: the first five.")] = "",
@@ -190,12 +190,15 @@ def openloop(
     from rich.console import Console
     from rich.progress import Progress
 
+    from activemimic_bringup.checked_policy import checkpoint_folder
+
+    folder = checkpoint_folder(checkpoint)
     chosen = _numbers("--episodes", episodes) if episodes else None
     console = Console(highlight=False)
     with Progress(console=console) as bar:
         task = bar.add_task("episodes", total=None)
         report = run_openloop(
-            checkpoint, dataset, out, chosen, lambda done, total: bar.update(task, completed=done, total=total)
+            folder, dataset, out, chosen, lambda done, total: bar.update(task, completed=done, total=total)
         )
     for unit in dict.fromkeys(report.units):
         columns = [index for index, found in enumerate(report.units) if found == unit]

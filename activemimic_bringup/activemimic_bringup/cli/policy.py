@@ -18,14 +18,16 @@ app = typer.Typer(no_args_is_help=True, help="Look at a checkpoint, convert, exp
 
 @app.command()
 def inspect(
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder.")],
+    checkpoint: Annotated[str, typer.Argument(help="The checkpoint's folder, or a shipped one's name.")],
 ) -> None:
     """Print what a checkpoint needs and gives, how it was trained, and which slots its data hardly moved."""
     from activemimic_policy.checkpoint import describe_checkpoint
     from rich.console import Console
     from rich.table import Table
 
-    about = describe_checkpoint(checkpoint)
+    from activemimic_bringup.checked_policy import checkpoint_folder
+
+    about = describe_checkpoint(checkpoint_folder(checkpoint))
     slots = about.pop("normalization")
     console = Console(highlight=False)
     facts = Table(show_header=False)
@@ -101,7 +103,7 @@ def export(
 
 @app.command()
 def publish(
-    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint's folder, or one published before.")],
+    checkpoint: Annotated[str, typer.Argument(help="The checkpoint's folder, or a shipped one's name.")],
     out: Annotated[Path, typer.Argument(help="The published folder, itself a checkpoint; written anew.")],
     dataset: Annotated[Path, typer.Option(help="The dataset that it learnt from.")],
     evaluation: Annotated[
@@ -109,10 +111,11 @@ def publish(
     ] = None,
 ) -> None:
     """Write a checkpoint as it is given to others: half the size, with its data card and its evaluations."""
+    from activemimic_bringup.checked_policy import checkpoint_folder
     from activemimic_bringup.publishing import CARD
     from activemimic_bringup.publishing import publish as run
 
-    run(checkpoint, dataset, evaluation or [], out)
+    run(checkpoint_folder(checkpoint), dataset, evaluation or [], out)
     size_mb = sum(file.stat().st_size for file in out.rglob("*")) / 1e6
     typer.echo(f"{out}: {size_mb:.1f} MB; card: {out / CARD}")
 
@@ -120,7 +123,8 @@ def publish(
 @app.command()
 def bench(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint's folder; default: a preset with random weights.")
+        str | None,
+        typer.Argument(help="A checkpoint's folder, or a shipped one's name; default: a preset with random weights."),
     ] = None,
     preset: Annotated[str, typer.Option(help="Activemimic, pi0, small or tiny.")] = "tiny",
     cameras: Annotated[int, typer.Option(min=1, help="Cameras of the preset.")] = 3,
@@ -139,11 +143,13 @@ def bench(
     from activemimic_policy.model.config import PALIGEMMA_VOCABULARY, PRESETS
     from rich.console import Console
 
+    from activemimic_bringup.checked_policy import checkpoint_folder
+
     if preset not in PRESETS:
         raise UsageProblem(f"preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")
     pairs = [(name, precision or "fp32") for name, _, precision in (text.partition(":") for text in runtime)]
     if checkpoint is not None:
-        subject = Subject.of_checkpoint(checkpoint)
+        subject = Subject.of_checkpoint(checkpoint_folder(checkpoint))
     else:
         vocabulary = PALIGEMMA_VOCABULARY if preset in ("activemimic", "pi0") else 64
         subject = Subject.of_preset(preset, cameras, flow_steps, vocabulary)

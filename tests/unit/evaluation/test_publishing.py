@@ -61,7 +61,7 @@ def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
     before = (published / "card.md").read_text()
-    with pytest.raises(PublishError, match="evaluation plan: expected trials of the published weights"):
+    with pytest.raises(PublishError, match=r"plan/results\.json: expected trials of the published weights"):
         publish(published, dataset, [evaluation(tmp_path / "plan", checkpoint, [True])], published)
     assert (published / "card.md").read_text() == before
 
