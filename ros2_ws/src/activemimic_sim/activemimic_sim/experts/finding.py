@@ -26,7 +26,7 @@ _STRAIGHT_AT_Y_M, _TURN_RAD_M, _MOST_TURN_RAD = 0.40, np.deg2rad(170.0), np.deg2
 _GRASP_ABOVE_TABLE_M = 0.08
 _DEEP_M = 0.015  # how far the fingertips reach beyond the yogurt's axis: a grip at their very ends is a weak one
 _LIFT_BY_M = 0.16
-_SPEED_M_S, _TURN_RAD_S = 0.30, 1.2
+_SPEED_M_S, _LAST_SPEED_M_S, _TURN_RAD_S = 0.30, 0.18, 1.2
 _STAND_OFF_M = 0.115  # the fingertips are clear of the yogurt from here on
 _ALIGNED_M = 0.006  # nearer to the line of approach than this, the hand goes straight on
 _CENTERED_M, _LEVEL_M = 0.007, 0.012  # close enough to the yogurt to close the gripper
@@ -34,6 +34,9 @@ _MISAIM_M = 0.04
 _CLOSING, _EMPTY = 0.2, 0.75  # a gripper closed beyond the first is on its way to hold, beyond the second it missed
 _EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view goes unnoticed
 _ARRIVED_RAD = 0.06
+_NOD_RAD = 0.03  # a step
+_LEVEL_GAZE_RAD = 0.30  # of the head's pitch, on the way to the side that is looked at first
+_BESIDE_M = 0.40  # closer to the line of approach than this, the hand draws back before it comes nearer
 _FALLING_RAD = np.deg2rad(8.0)
 
 
@@ -44,14 +47,15 @@ class FindingExpert(Expert):
         self._hands = {side: Hand(simulation, side, ("waist_lift", "waist_pitch"), _WEIGHTS) for side in self.arms}
         self._shift_m = simulation.task.shift_m
         self._half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
-        # The same side first in every trial: the gaze is lowered on the way there, so that a policy that remembers
-        # nothing can tell by a lowered gaze in the middle that it has been to that side.
+        # The same side first in every trial, with a level gaze, which is lowered there: a policy that remembers nothing
+        # can tell by a lowered gaze that it has been to that side.
         self._look_to = "right" if simulation.instruction == SIDE_INSTRUCTIONS["right"] else "left"
         # Nobody looks at the middle of a region to the centimetre, nor always as long.
         self._gaze_offset = self.rng.uniform((-0.04, -0.06, 0.0), (0.04, 0.06, 0.1))
         self._patience_s = self.rng.uniform(0.2, 0.6)
         self._reaction_s = self.rng.uniform(0.1, 0.3)
         self._seen_s = self._arrived_s = 0.0
+        self._gaze_lowered = False
         # From afar the hand aims a few centimetres beside the yogurt, as anybody's would; near enough, it is corrected.
         self._misaim = self.rng.uniform(-_MISAIM_M, _MISAIM_M, 2)
         self._corrected_below_m = self.rng.uniform(0.07, 0.15)
@@ -86,9 +90,14 @@ class FindingExpert(Expert):
         x, y = REGION_CENTER_XY_M
         center = np.array([x, _OUTWARDS[self._look_to] * y, TABLE_HEIGHT_M])
         gaze = center + self._shift_m + self._gaze_offset
+        pitch = self.simulation.robot.slot_index["head_pitch"]
+        before = command[pitch]
         self.look_at(gaze, command)
         if abs(view_angles_rad(data, "head", gaze)[0]) < _ARRIVED_RAD:
+            self._gaze_lowered = True
             self._arrived_s += STEP_S
+        if not self._gaze_lowered:
+            command[pitch] = before + np.clip(_LEVEL_GAZE_RAD - before, -_NOD_RAD, _NOD_RAD)
         if self._arrived_s > self._patience_s:
             self._look_to = "right" if self._look_to == "left" else "left"
             self._arrived_s = 0.0
@@ -115,7 +124,9 @@ class FindingExpert(Expert):
             goal = grasp
         else:
             goal = self._approach(tip, grasp, tool)
-        position = tip + shortened(goal - tip, self.pace * _SPEED_M_S * STEP_S)
+        near = bool(np.linalg.norm(tip[:2] - grasp[:2]) < _STAND_OFF_M)
+        speed = _LAST_SPEED_M_S if near else _SPEED_M_S
+        position = tip + shortened(goal - tip, self.pace * speed * STEP_S)
         rotation = turned(R, tool, _TURN_RAD_S * STEP_S)
         arm = outwards * _REST_ARM_RAD
         return hand.towards(position, rotation, np.array([_REST_LIFT_M, _REST_PITCH_RAD, *arm])), gripper
@@ -136,7 +147,7 @@ class FindingExpert(Expert):
         off_line = float(np.hypot(beside, tip[2] - grasp[2]))
         if off_line < self._corrected_below_m:
             self._misaim = np.zeros(2)
-        if off_line > 2 * _ALIGNED_M + 0.012 and along > 0.02 - _STAND_OFF_M and abs(beside) < 0.15:
+        if off_line > 2 * _ALIGNED_M + 0.012 and along > 0.02 - _STAND_OFF_M and abs(beside) < _BESIDE_M:
             # Beside or above the yogurt: back first, or the fingers sweep it away.
             return tip - _STAND_OFF_M * forward
         # A funnel: the further from the line of approach, the further back the hand stays.
