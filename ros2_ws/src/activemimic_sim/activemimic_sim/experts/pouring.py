@@ -37,7 +37,7 @@ _POURING_RAD, _QUICK_TO_RAD = np.deg2rad(116.0), np.deg2rad(60.0)
 _QUICK_RAD_S, _SLOW_RAD_S = 1.4, 0.4
 _HOLD_S = 2.0  # at the end angle, if a ball will not leave
 _CARRIED_ABOVE_TABLE_M, _DOWN_BELOW_M = 0.05, 0.003
-_SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.4, 0.3, 1.6
+_SPEED_M_S, _LAST_SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.4, 0.15, 0.3, 1.6
 _FAR_M, _STUCK_RAD, _LOOSEN_RAD = 0.015, 0.012, 0.04
 _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
 _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
@@ -154,9 +154,9 @@ class PouringExpert(Expert):
             return tip, rotation, _SPEED_M_S, 1.0
         # A funnel: the less the hand is in line with the cup, the further back and the higher it stays.
         misaim = self._misaim[cup] * np.clip((np.linalg.norm(off) - 0.16) / 0.1, 0.0, 1.0)
-        goal = grip + misaim - np.clip(4.0 * (aside - 0.006), 0.0, _BACK_M) * _forward(yaw)
+        goal = grip + misaim - np.clip(6.0 * (aside - 0.006), 0.0, _BACK_M) * _forward(yaw)
         goal[2] += np.clip(3.0 * (beside - 0.02), 0.0, _CLEAR_M)
-        return goal, rotation, _SPEED_M_S, 0.0
+        return goal, rotation, _LAST_SPEED_M_S if np.linalg.norm(off) < _BACK_M + 0.01 else _SPEED_M_S, 0.0
 
     def _pour(self) -> tuple[np.ndarray, float]:
         """Where the source's middle goes (3,) and its tilt: up to the receiver, over it, then turning."""
