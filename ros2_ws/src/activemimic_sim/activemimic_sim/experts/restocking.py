@@ -53,7 +53,9 @@ _IN_HAND_M = 0.06
 _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
 # Midway between tier and the one above: a hand that imitates it a few centimetres too low or too high still passes.
 _ENTER_ABOVE_M, _PRESS_M = 0.055, 0.004
-_AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper, or to the slot's to go down
+_AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper
+_DEEPER_M = 0.015  # beyond the slot's middle, away from the edge over which the bottle came
+_OVER_SLOT_M = 0.03  # close enough to there to go down: the slot is wide, and what imitates this is not exact
 # The gaze passes the slots tier by tier from below, each tier the other way than the one before. Always the same way:
 # a policy that remembers nothing can then tell from where it looks where to look next.
 _SCAN_PATH = (2, 1, 0, 3, 4, 5, 8, 7, 6)
@@ -172,16 +174,16 @@ class RestockingExpert(Expert):
         self._entering = self._entering or bool(left_over[0] < _ARRIVED_M and left_over[1:].max() < _ARRIVED_RAD)
         if not self._entering:
             return self._swing(before)
-        foot, slot = self._foot(), self._task.empty_position()
+        foot, slot = self._foot(), self._task.empty_position() + (_DEEPER_M, 0.0, 0.0)
         off = foot - slot
+        shelf = self.simulation.model.body("shelf").id
+        down = shelf in touching(self.simulation.model, self.simulation.data, "bottle")
+        self._released = down and self._stands_in_slot()  # from the next step on, the hand opens
         speed_m_s = _SPEED_M_S
         goal = slot + _ENTER_ABOVE_M * _UP
-        if np.abs(off[:2]).max() < _AIMED_M:
+        if np.abs(off[:2]).max() < _OVER_SLOT_M:
             speed_m_s = _PLACING_M_S
             goal = slot - _PRESS_M * _UP
-            shelf = self.simulation.model.body("shelf").id
-            down = shelf in touching(self.simulation.model, self.simulation.data, "bottle")
-            self._released = down and self._stands_in_slot()  # from the next step on, the hand opens
         else:
             # A funnel again: what is not level with the slot stays before the shelf.
             off_axis = float(np.hypot(off[1], off[2] - _ENTER_ABOVE_M))
