@@ -19,7 +19,7 @@ demos() {  # TASK EPISODES FIRST_SEED [OPTION…]
 
 demonstrate() {  # TASK
     case $1 in
-        restocking) demos restocking 600 2000 ;;
+        restocking) demos restocking 500 2000 --slips 0.2 ;;  # a slip beside a bottle topples it
         reaching) demos reaching 306 2000 ;;
         finding)  # short: most of what has to be learnt is its beginning
             demos finding 330 2000 --late-starts 0.25
