@@ -36,6 +36,7 @@ _EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view
 _ARRIVED_RAD = 0.06
 _NOD_RAD = 0.03  # a step
 _LEVEL_GAZE_RAD = 0.30  # of the head's pitch, on the way to the side that is looked at first
+_LOWERING_S = 0.35  # then the gaze is lowered; whoever waited longer would teach to stay where nothing is
 _BESIDE_M = 0.40  # closer to the line of approach than this, the hand draws back before it comes nearer
 _FALLING_RAD = np.deg2rad(8.0)
 
@@ -52,7 +53,6 @@ class FindingExpert(Expert):
         self._look_to = "right" if simulation.instruction == SIDE_INSTRUCTIONS["right"] else "left"
         # Nobody looks at the middle of a region to the centimetre, nor always as long.
         self._gaze_offset = self.rng.uniform((-0.04, -0.06, 0.0), (0.04, 0.06, 0.1))
-        self._patience_s = self.rng.uniform(0.2, 0.6)
         self._reaction_s = self.rng.uniform(0.1, 0.3)
         self._seen_s = self._arrived_s = 0.0
         self._gaze_lowered = False
@@ -98,7 +98,7 @@ class FindingExpert(Expert):
             self._arrived_s += STEP_S
         if not self._gaze_lowered:
             command[pitch] = before + np.clip(_LEVEL_GAZE_RAD - before, -_NOD_RAD, _NOD_RAD)
-        if self._arrived_s > self._patience_s:
+        if self._arrived_s > _LOWERING_S:
             self._look_to = "right" if self._look_to == "left" else "left"
             self._arrived_s = 0.0
 
