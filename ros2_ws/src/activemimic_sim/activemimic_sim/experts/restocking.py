@@ -174,7 +174,8 @@ class RestockingExpert(Expert):
         self._entering = self._entering or bool(left_over[0] < _ARRIVED_M and left_over[1:].max() < _ARRIVED_RAD)
         if not self._entering:
             return self._swing(before)
-        foot, slot = self._foot(), self._task.empty_position() + (_DEEPER_M, 0.0, 0.0)
+        foot = self._foot()
+        slot = self._task.empty_position() + np.array([_DEEPER_M, 0.0, 0.0])
         off = foot - slot
         shelf = self.simulation.model.body("shelf").id
         down = shelf in touching(self.simulation.model, self.simulation.data, "bottle")
