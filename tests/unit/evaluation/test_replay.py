@@ -22,7 +22,7 @@ def test_a_replayed_bag_succeeds_again_and_the_robot_goes_along(steady: Generate
     assert (report.success, report.failure) == (True, "")
     assert report.time_s == pytest.approx(made.time_s, abs=0.5)
     error = dict(zip(report.slots, np.abs(report.error).max(axis=0), strict=True))
-    assert 0 < error.pop("head_yaw") < 0.1  # full speed for one period of the 10 Hz: gentle, it starts and stops later
+    assert 0 < error.pop("head_yaw") < 0.065  # its jerk limit makes it start and stop later than it was recorded
     assert (
         max(
             error[slot]
