@@ -13,7 +13,7 @@ from activemimic_description.robot import Robot
 from ruckig import InputParameter, Result, Ruckig, RuckigError, Synchronization, Trajectory
 
 from activemimic_bringup.control.braking import brake_from
-from activemimic_bringup.control.wanted_motion import WantedMotion
+from activemimic_bringup.control.wanted_acceleration import WantedAcceleration
 
 # Some velocity and acceleration is left to catch up with a target that itself moves at the limit.
 _TARGET_SHARE = 0.98
@@ -86,7 +86,7 @@ class MotionLimiter:
         self.limits, self.period_s = limits, period_s
         self.failures = 0
         slots = len(limits.lower)
-        self._wanted = WantedMotion(limits.velocity, limits.jerk, period_s)
+        self._wanted_acceleration = WantedAcceleration(limits.jerk, period_s)
         self._planner = Ruckig(slots)
         self._trajectory = Trajectory(slots)
         self._input = InputParameter(slots)
@@ -111,10 +111,10 @@ class MotionLimiter:
         """Start at rest at `position` (S,). One outside its limits is kept, and may only move back inside."""
         position = self._checked(position, "start")
         self._setpoint = Setpoint(position, np.zeros_like(position), np.zeros_like(position))
-        self._wanted.reset()
+        self._wanted_acceleration.reset()
 
     def step(self, wanted: np.ndarray, wanted_velocity: np.ndarray | None = None) -> Setpoint:
-        """The command for now, when the axes should be at `wanted` (S,), moving at `wanted_velocity` (S,) if known.
+        """The command for now, when the axes should be at `wanted` (S,), moving at `wanted_velocity` (S,); None: at rest.
 
         Raises:
             ValueError: a wanted number is not finite; names the slot's index and changes nothing.
@@ -122,11 +122,13 @@ class MotionLimiter:
         """
         now = self.setpoint
         wanted = np.clip(self._checked(wanted, "wanted position"), self.limits.lower, self.limits.upper)
+        velocity = np.zeros_like(wanted)
         if wanted_velocity is not None:
             most = self.limits.velocity
-            wanted_velocity = np.clip(self._checked(wanted_velocity, "wanted velocity"), -most, most)
+            velocity = np.clip(self._checked(wanted_velocity, "wanted velocity"), -most, most)
+        acceleration = self._wanted_acceleration.update(velocity)
         try:
-            moved = self._follow(now, self._stoppable_target(*self._wanted.update(wanted, wanted_velocity)))
+            moved = self._follow(now, self._stoppable_target(wanted, velocity, acceleration))
             refused = ~self._stoppable(now, moved)
             if refused.any():
                 # To a target at rest, the time-optimal plan from a state that can stop stays one that can.
@@ -143,7 +145,7 @@ class MotionLimiter:
     def brake(self) -> Setpoint:
         """The command for now that brings every axis to rest as soon as its limits allow, and holds it there."""
         now = self.setpoint
-        self._wanted.reset()
+        self._wanted_acceleration.reset()
         return self._commit(now, self._braked(now))
 
     def go_back(self, setpoint: Setpoint) -> None:
