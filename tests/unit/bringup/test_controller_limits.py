@@ -35,7 +35,8 @@ def test_before_a_robot_that_lags_behind_the_motion_brakes_within_its_limits(lag
     rig = Rig().running()
     rig.follows = False
     ramp = np.tile(rig.measured, (50, 1))
-    ramp[:, ELBOW] += 1.5 * STEP_NS / 1e9 * np.arange(1, 51)
+    step_s = STEP_NS / 1e9
+    ramp[:, ELBOW] += np.cumsum(np.minimum(1.5, 5.0 * step_s * np.arange(1, 51))) * step_s
     rig.controller.on_chunk(rig.fields(points=ramp), "policy", rig.now_ns)
     leads = []
     for _ in range(200):
