@@ -56,13 +56,13 @@ def shortened(vector: np.ndarray, length: float) -> np.ndarray:
     return vector * min(1.0, length / max(float(np.linalg.norm(vector)), 1e-9))
 
 
-def turned(R: np.ndarray, target: np.ndarray, angle_rad: float) -> np.ndarray:
-    """`R` turned towards `target` by no more than an angle."""
+def turned(R: np.ndarray, target: np.ndarray, angle_rad: float, share: float = 1.0) -> np.ndarray:
+    """`R` turned towards `target` by a share of what is missing, and by no more than an angle."""
     quaternion, turn, matrix = np.zeros(4), np.zeros(3), np.zeros(9)
     mujoco.mju_mat2Quat(quaternion, (target @ R.T).flatten())
     mujoco.mju_quat2Vel(turn, quaternion, 1.0)
     whole = float(np.linalg.norm(turn))
-    mujoco.mju_axisAngle2Quat(quaternion, turn / max(whole, 1e-9), min(whole, angle_rad))
+    mujoco.mju_axisAngle2Quat(quaternion, turn / max(whole, 1e-9), min(share * whole, angle_rad))
     mujoco.mju_quat2Mat(matrix, quaternion)
     return matrix.reshape(3, 3) @ R
 

@@ -37,7 +37,10 @@ _POURING_RAD, _QUICK_TO_RAD = np.deg2rad(116.0), np.deg2rad(60.0)
 _QUICK_RAD_S, _SLOW_RAD_S = 1.4, 0.4
 _HOLD_S = 2.0  # at the end angle, if a ball will not leave
 _CARRIED_ABOVE_TABLE_M, _DOWN_BELOW_M = 0.05, 0.003
-_SPEED_M_S, _LAST_SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.4, 0.15, 0.3, 1.6
+_SPEED_M_S, _LAST_SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.3, 0.15, 0.3, 0.8
+# Close to the elbow's limit a hand that hurries asks its joints to swing to and fro: they are given time, and a hand is
+# turned by half of what is missing, so that it does not turn too far while the arm still follows.
+_JOINT_SPEED, _TURN_SHARE = 0.2, 0.5
 _FAR_M, _STUCK_RAD, _LOOSEN_RAD = 0.015, 0.012, 0.04
 _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
 _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
@@ -50,7 +53,7 @@ class PouringExpert(Expert):
 
     def __init__(self, simulation: Simulation, seed: int) -> None:
         super().__init__(simulation, seed)
-        self._hands = {cup: Hand(simulation, side, (), (1.0,) * 7) for cup, side in _SIDES.items()}
+        self._hands = {cup: Hand(simulation, side, (), (1.0,) * 7, _JOINT_SPEED) for cup, side in _SIDES.items()}
         self._rests = {"source": _REST_RAD, "receiver": -_REST_RAD}
         self._waist = {"waist_lift": _LIFT_M, "waist_pitch": _PITCH_RAD + self.rng.uniform(-0.02, 0.02)}
         shift_m = simulation.task.shift_m
@@ -81,7 +84,7 @@ class PouringExpert(Expert):
                 tip, R = hand.pose()
                 goal, rotation, speed, command[hand.gripper_slot] = self._hand_goal(cup, both)
                 position = tip + shortened(goal - tip, self.pace * speed * STEP_S)
-                rotation = turned(R, rotation, _TURN_RAD_S * STEP_S)
+                rotation = turned(R, rotation, _TURN_RAD_S * STEP_S, _TURN_SHARE)
                 arm, joints = hand.towards(position, rotation, self._rests[cup]), simulation.measured()[hand.slots]
                 if np.linalg.norm(goal - tip) > _FAR_M and np.abs(arm - joints).max() < _STUCK_RAD:
                     # A stretched or folded arm finds no way by itself: it is loosened towards its usual posture.
