@@ -45,6 +45,8 @@ class DemonstrationPlan:
             `latest_start_s`: what every episode begins with, seen in a few of them, is enough to learn it.
         slips: how often a second, on average, the hand slips: one step of the working arms that no policy
             shall imitate. Its rows are masked, what follows shows how to recover.
+        slip_rad: the joints' standard deviation in the largest slips; others are down to a tenth of that, so that some
+            are survived close to an object too.
     """
 
     task: str
@@ -191,7 +193,8 @@ class _Slips:
         robot = expert.simulation.robot
         prefixes = tuple(f"{side}_arm" for side in expert.arms)
         arms = np.array([slot.name.startswith(prefixes) for slot in robot.slots])
-        slip = self._rng.normal(0.0, self._spread_rad, len(robot.slots)) * arms
+        spread_rad = self._spread_rad * self._rng.uniform(0.1, 1.0)
+        slip = self._rng.normal(0.0, spread_rad, len(robot.slots)) * arms
         return np.clip(target + slip, robot.lower, robot.upper)
 
 
