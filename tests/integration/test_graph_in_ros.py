@@ -137,17 +137,20 @@ def test_an_evaluator_alone_names_the_service_it_misses(world: World, tmp_path: 
 def test_one_command_records_an_expert_episode_without_losing_a_message(world: World, tmp_path: Path) -> None:
     words = ["record", "--out", str(tmp_path), "--episodes", "1", "--first-seed", "5"]
     words += ["--time-limit-s", "3"]  # too short for a grasp: what is tested is the recording
-    result = subprocess.run(
-        [sys.executable, "-m", "activemimic_bringup.cli.main", *words],
-        env={**os.environ, "ROS_DOMAIN_ID": str(world.domain)},
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "trial 1/1, seed 5: no success after" in result.stdout
-    info = load_episode_info(tmp_path / "reaching_000000")
-    assert (info.task, info.seed, info.messages_lost) == ("reaching", 5, 0)
-    assert info.outcome == "failure"
-    assert info.instruction != ""
+    for number in range(3):
+        result = subprocess.run(
+            [sys.executable, "-m", "activemimic_bringup.cli.main", *words],
+            env={**os.environ, "ROS_DOMAIN_ID": str(world.domain)},
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        info = load_episode_info(tmp_path / f"reaching_{number:06d}")
+        assert (info.task, info.seed, info.messages_lost) == ("reaching", 5, 0)
+        assert info.outcome == "failure"
+        assert info.instruction != ""
+        if "the controller holds" not in result.stdout:
+            break  # on a machine that stalls the controller holds, and the episode is over: it is recorded again
+    assert "trial 1/1, seed 5: not done within 3 s after 3." in result.stdout
     assert info.messages["/joint_command"] > 60

@@ -196,7 +196,12 @@ class Terminal:
         self._text = ""
         self._child = subprocess.Popen(
             [sys.executable, "-m", "activemimic_bringup.cli.main", *words],
-            env={**os.environ, "ROS_DOMAIN_ID": str(domain), "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+            env={
+                **os.environ,
+                "ROS_DOMAIN_ID": str(domain),
+                "PYTHONFAULTHANDLER": "1",  # a crash shows where
+                **{"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+            },
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -208,7 +213,11 @@ class Terminal:
         os.write(self._fd, key.encode())
 
     def wait_for(self, words: str) -> None:
-        wait_until(lambda: words in self._read(), f"the terminal to show {words!r}; it shows {self._text!r}")
+        def shown() -> bool:
+            return words in self._read()
+
+        wait_until(lambda: shown() or self._child.poll() is not None, f"the terminal to show {words!r}")
+        assert shown() or not words, f"the command ended with {self._child.poll()}, the terminal shows {self._text!r}"
 
     def ended(self) -> int:
         wait_until(lambda: self._read() is not None and self._child.poll() is not None, "the command to end")

@@ -82,7 +82,7 @@ class TrialSeries:
             trial = self._run_one(planned)
             self.trials.append(trial)
             save_trials(self._results, self._protocol, self.trials)
-            self._say(f"{name}: {'success' if trial.success else 'no success'} after {trial.time_s:.1f} s")
+            self._say(f"{name}: {'success' if trial.success else trial.failure} after {trial.time_s:.1f} s")
 
     def _run_one(self, planned: PlannedTrial) -> Trial:
         client, protocol, seed = self._client, self._protocol, planned.seed
