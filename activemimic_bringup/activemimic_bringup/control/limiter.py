@@ -114,7 +114,7 @@ class MotionLimiter:
         self._wanted_acceleration.reset()
 
     def step(self, wanted: np.ndarray, wanted_velocity: np.ndarray | None = None) -> Setpoint:
-        """The command for now, when the axes should be at `wanted` (S,), moving at `wanted_velocity` (S,); None: at rest.
+        """The command for now, when the axes should be at `wanted` (S,) and move at `wanted_velocity` (S,), or rest.
 
         Raises:
             ValueError: a wanted number is not finite; names the slot's index and changes nothing.
