@@ -25,7 +25,7 @@ demonstrate() {  # TASK
             demos finding 330 2000 --late-starts 0.25
             demos finding 110 3000 --late-starts 0.25 --variation named_side
             ;;
-        pouring) demos pouring 240 2000 --late-starts 0.25 --slips 0.12 ;;  # a slip while it pours spoils the episode
+        pouring) demos pouring 300 2000 --late-starts 0.25 --slips 0.2 ;;  # a slip while it pours spoils the episode
     esac
 }
 
