@@ -50,9 +50,8 @@ def scene(world: World) -> Scene:
 @pytest.fixture
 def running(scene: Scene) -> Iterator[Scene]:
     scene.robot.forget_commands()
-    for word in ("arm", "run"):
-        answer = scene.world.call(Trigger, f"/controller/{word}")
-        assert answer.success, answer.message
+    for word in ("arm", "run"):  # on a machine that stalls the joint state is old for a moment
+        wait_until(lambda word=word: scene.world.call(Trigger, f"/controller/{word}").success, f"the word {word}")
     wait_until(lambda: len(scene.robot.commands) > 3, "commands")
     yield scene
     assert scene.world.call(Trigger, "/controller/hold").success
