@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import make_task
+from activemimic_sim.tasks import TaskStatus, make_task
 from activemimic_training.bags import EpisodeWriter
 from activemimic_training.bags.episode import Outcome
 
+from activemimic_bringup.evaluation.movers import Mover, Serving, check_policy_name, make_mover
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
 from activemimic_bringup.lockstep import LockstepRobot, Tick
 from activemimic_bringup.parallel import by_batches
+from activemimic_bringup.turns import Turns
 
 _STEP_NS = round(STEP_S * 1e9)
 _JPEG_QUALITY = 90
@@ -47,6 +50,9 @@ class DemonstrationPlan:
             shall imitate. Its rows are masked, what follows shows how to recover.
         slip_rad: the joints' standard deviation in the largest slips; others are down to a tenth of that, so that some
             are survived close to an object too.
+        policy: a checkpoint that moves the robot in turns with the expert, who shows how to go on from where that
+            policy gets to (DAgger, Ross et al. 2011). It begins, unrecorded, in place of late starts; in its later
+            turns its rows are masked. Where it ruins the scene, the expert takes over earlier.
     """
 
     task: str
@@ -57,6 +63,7 @@ class DemonstrationPlan:
     latest_start_s: float = 5.0
     slips: float = 0.4
     slip_rad: float = 0.10
+    policy: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,7 @@ def generate(
 
     Raises:
         SceneError: there is no such task or variation.
+        PolicyNameError, PolicyMismatchError: there is no such checkpoint, or it was trained for another robot.
         HeldOutSeedError: a seed belongs to the published trial plans.
     """
     held_out = [seed for seed in seeds if seed >= FIRST_HELD_OUT_SEED]
@@ -87,6 +95,8 @@ def generate(
         raise HeldOutSeedError(
             f"seed {held_out[0]}: expected seeds below {FIRST_HELD_OUT_SEED}; those from there on are for evaluation"
         )
+    if plan.policy:
+        check_policy_name(plan.policy)
     Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.task), plan.variations)
     out.mkdir(parents=True, exist_ok=True)
     for unfinished in out.glob("*.recording"):
@@ -106,8 +116,9 @@ def _generate_share(plan: DemonstrationPlan, out: Path, seeds: list[int]) -> Ite
     )
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
+        policy = make_mover(plan.policy, robot, cameras, contract, Serving()) if plan.policy else None
         for seed in seeds:
-            yield _generate_one(plan, contract, robot, cameras, _folder(out, plan, seed), seed)
+            yield _generate_one(plan, contract, robot, cameras, policy, _folder(out, plan, seed), seed)
 
 
 def _generate_one(
@@ -115,36 +126,53 @@ def _generate_one(
     contract: Contract,
     robot: LockstepRobot,
     cameras: CameraRenderer,
+    policy: Mover | None,
     folder: Path,
     seed: int,
 ) -> Demonstration:
-    robot.reset(seed)
-    expert = make_expert(robot.simulation, seed)
     rng = np.random.default_rng([seed, 11])
-    late = rng.random() < plan.late_starts
-    starts_at = round(rng.uniform(0.0, plan.latest_start_s) / STEP_S) if late else 0
-    slips = _Slips(plan, rng)
-    steps = round(robot.rate_hz * STEP_S)
-    for _ in range(starts_at):
-        robot.play(Chunk(robot.stamp_ns, _STEP_NS, expert.act()[None]), "teleop")
-        for _ in range(steps):
-            robot.tick()
+    if policy is None:
+        late = rng.random() < plan.late_starts
+        begins_s = rng.uniform(0.0, plan.latest_start_s) if late else 0.0
+        moving = _Moving(plan, robot, seed, rng)
+        moving.advance(begins_s)
+        return _record(plan, contract, robot, cameras, moving, folder, seed)
+    turns = Turns.drawn(rng, make_task(plan.task).time_limit_s)
+    while True:
+        moving = _Moving(plan, robot, seed, rng, policy, turns)
+        status = moving.advance(turns.first_s)
+        if not (status.success or status.failure):
+            demonstration = _record(plan, contract, robot, cameras, moving, folder, seed)
+            if demonstration.success or not turns.shorten(demonstration.time_s):
+                return demonstration
+            shutil.rmtree(folder)
+        elif not turns.shorten(robot.simulation.time_s):
+            turns.leave_to_expert()
+
+
+def _record(
+    plan: DemonstrationPlan,
+    contract: Contract,
+    robot: LockstepRobot,
+    cameras: CameraRenderer,
+    moving: _Moving,
+    folder: Path,
+    seed: int,
+) -> Demonstration:
     frames = robot.rate_hz // (plan.camera_hz or robot.rate_hz)
     extra = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
     instruction = robot.simulation.instruction
     with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)
         while True:
-            if robot.index % steps == 0:
-                positions = slips.apply(expert, robot.stamp_ns)
-                robot.play(Chunk(robot.stamp_ns, _STEP_NS, positions[None]), "teleop")
+            moving.move()
             images = cameras.render(robot.simulation.data) if robot.index % frames == 0 else {}
             tick = robot.tick()
             episode.write(tick, images)
             if tick.status.success or tick.status.failure:
                 break
         outcome: Outcome = "success" if tick.status.success else "failure"
-        writer.close(outcome, {"masked_ns": slips.masked_ns, "generated": "headless", "failure": tick.status.failure})
+        writer.close(outcome, {"masked_ns": moving.masked_ns, "generated": "headless", "failure": tick.status.failure})
     return Demonstration(seed, folder, tick.status.success, robot.simulation.time_s)
 
 
@@ -174,6 +202,73 @@ class _Episode:
         self._writer.write(topic, self._messages.serialize(message, type_name), stamp_ns)
 
 
+class _Moving:
+    """Who moves the robot in an episode, and which of the dataset's rows are not to be imitated.
+
+    The expert, whose hand slips now and then; in turns with a policy if there is one.
+    """
+
+    def __init__(
+        self,
+        plan: DemonstrationPlan,
+        robot: LockstepRobot,
+        seed: int,
+        rng: np.random.Generator,
+        policy: Mover | None = None,
+        turns: Turns | None = None,
+    ) -> None:
+        robot.reset(seed)
+        if policy is not None:
+            policy.reset(seed)
+        self._robot, self._policy, self._turns = robot, policy, turns
+        self._expert = make_expert(robot.simulation, seed)
+        self._slips = _Slips(plan, rng)
+        self._steps = round(robot.rate_hz * STEP_S)
+        self._turn_began: int | None = None
+        self._policy_ns: list[list[int]] = []
+
+    @property
+    def masked_ns(self) -> list[list[int]]:
+        """Ranges [from, to] of the stamps of rows."""
+        return sorted(self._slips.masked_ns + self._policy_ns)
+
+    def advance(self, time_s: float) -> TaskStatus:
+        """Go on until `time_s` after the scene's start, or until its trial is over; without slips."""
+        status = self._robot.simulation.status()
+        while self._robot.index < ceil(time_s / STEP_S) * self._steps and not (status.success or status.failure):
+            self.move(slips=False)
+            status = self._robot.tick().status
+        return status
+
+    def move(self, slips: bool = True) -> None:
+        """Hand the controller what is due in this control period."""
+        robot = self._robot
+        if robot.index % self._steps == 0:
+            self._step(slips)
+        if self._turn_began is None or self._policy is None:
+            return
+        # The controller lets nobody in before the expert's last step is over, which is at the turn's first instant.
+        if (robot.index - self._turn_began) % self._policy.period_ticks == 1:
+            robot.play(self._policy.chunk(), self._policy.source)
+
+    def _step(self, slips: bool) -> None:
+        robot, expert = self._robot, self._expert
+        if self._turns is not None and self._turns.of_policy(robot.simulation.time_s):
+            if self._turn_began is None:
+                self._turn_began = robot.index
+                self._policy_ns.append([robot.stamp_ns - _STEP_NS, robot.stamp_ns])
+            self._policy_ns[-1][1] = robot.stamp_ns + _STEP_NS - 1
+            expert.act()  # it watches
+            return
+        if self._turn_began is not None:
+            self._turn_began = None
+            expert.take_over()
+        target = expert.act()
+        if slips:
+            target = self._slips.apply(expert, target, robot.stamp_ns)
+        robot.play(Chunk(robot.stamp_ns, _STEP_NS, target[None]), "teleop")
+
+
 class _Slips:
     """Now and then displaces an arm for one step, and remembers which rows of the dataset show it."""
 
@@ -183,9 +278,8 @@ class _Slips:
         self._rng = rng
         self.masked_ns: list[list[int]] = []
 
-    def apply(self, expert: Expert, stamp_ns: int) -> np.ndarray:
+    def apply(self, expert: Expert, target: np.ndarray, stamp_ns: int) -> np.ndarray:
         """(S,) the expert's target for the coming step, or a slip away from it."""
-        target = expert.act()
         if self._rng.random() >= self._probability:
             return target
         # The row before this step already sees the first command towards the slip.

@@ -27,6 +27,9 @@ def demos(
     slips: Annotated[
         float, typer.Option(min=0.0, max=10.0, help="How often a second the hand slips; marked, and not imitated.")
     ] = 0.4,
+    policy: Annotated[
+        str, typer.Option(help="A checkpoint that moves in turns with the expert, who goes on from where it gets to.")
+    ] = "",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Let the task's expert demonstrate, headless, into the same bags that the recorder writes."""
@@ -34,7 +37,7 @@ def demos(
 
     from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 
-    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz, late_starts, slips=slips)
+    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz, late_starts, slips=slips, policy=policy)
     seeds = list(range(first_seed, first_seed + episodes))
     failed: list[int] = []
     with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:

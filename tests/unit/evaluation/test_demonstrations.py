@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from activemimic_bringup.demonstrations import DemonstrationPlan, generate
+from activemimic_bringup.evaluation.movers import PolicyNameError
 from activemimic_description.codec import decode_image, decode_slots, stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
@@ -59,6 +61,30 @@ def test_a_late_start_leaves_out_what_came_before_it(tmp_path: Path) -> None:
     recorded_s = EpisodeReader(made.folder).info.messages["/joint_states"] / RATE_HZ
     assert made.success
     assert 0.2 < made.time_s - recorded_s <= plan.latest_start_s
+
+
+def test_in_turns_with_a_policy_only_the_expert_is_to_be_imitated(tmp_path: Path) -> None:
+    """Its first turn is left out, the rows of its later ones are masked, and the expert goes on from wherever it is."""
+    plan = DemonstrationPlan("reaching", camera_hz=5, slips=0.0, policy="reaching")
+    (made,) = generate(plan, tmp_path, [4], workers=1)
+    reader = EpisodeReader(made.folder)
+    stamps, commands = _commands(reader)
+    recorded_s = len(stamps) / RATE_HZ
+    masked = reader.info.extra["masked_ns"]
+    assert made.success
+    assert made.time_s - recorded_s > 0.5  # the first turn
+    assert masked[0][1] == stamps[0] - 1
+    assert len(masked) > 1
+    alone = tmp_path / "alone"
+    (other,) = generate(replace(plan, policy="", late_starts=0.0), alone, [4], workers=1)
+    start = commands[0] - _commands(EpisodeReader(other.folder))[1][0]
+    assert np.abs(start).max() > 0.01  # where the policy has brought it
+
+
+def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyNameError, match="expected a checkpoint's folder"):
+        generate(DemonstrationPlan("reaching", policy="nobody"), tmp_path / "out", [1])
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_are_of_the_contracts_size_and_show_something(steady: Generated) -> None:

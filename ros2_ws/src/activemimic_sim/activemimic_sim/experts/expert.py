@@ -25,10 +25,23 @@ class Expert(ABC):
         self.simulation = simulation
         self.rng = np.random.default_rng([seed, 7])
         self.pace = self.rng.uniform(0.85, 1.1)  # nobody moves twice at the same speed
+        self._command: np.ndarray | None = None
 
-    @abstractmethod
     def act(self) -> np.ndarray:
         """(S,) where the robot shall be `STEP_S` from now, in slot units."""
+        robot = self.simulation.robot
+        command = self.simulation.measured() if self._command is None else self._command.copy()
+        self.decide(command)
+        self._command = np.clip(command, robot.lower, robot.upper)
+        return self._command
+
+    def take_over(self) -> None:
+        """Go on from where somebody else has brought the robot; `act` has been called meanwhile, to no effect."""
+        self._command = None
+
+    @abstractmethod
+    def decide(self, command: np.ndarray) -> None:
+        """Change where the robot was to be by now (S,) into where it shall be `STEP_S` from now."""
 
     def look_at(self, target: np.ndarray, command: np.ndarray) -> None:
         """Turn the head in `command` (S,) one step towards a point (3,) in the world."""

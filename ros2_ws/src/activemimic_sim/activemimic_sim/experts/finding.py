@@ -59,14 +59,9 @@ class FindingExpert(Expert):
         # From afar the hand aims a few centimetres beside the yogurt, as anybody's would; near enough, it is corrected.
         self._misaim = self.rng.uniform(-_MISAIM_M, _MISAIM_M, 2)
         self._corrected_below_m = self.rng.uniform(0.07, 0.15)
-        self._command: np.ndarray | None = None
 
-    def act(self) -> np.ndarray:
-        simulation = self.simulation
-        if self._command is None:
-            self._command = simulation.measured()
-        command = self._command.copy()
-        yogurt = simulation.data.body("yogurt").xpos
+    def decide(self, command: np.ndarray) -> None:
+        yogurt = self.simulation.data.body("yogurt").xpos
         if len(self.arms) > 1:
             self._search(yogurt, command)
         else:
@@ -74,8 +69,6 @@ class FindingExpert(Expert):
             hand = self._hands[side]
             command[hand.slots], command[hand.gripper_slot] = self._pick(side, hand, yogurt)
             self.look_at(yogurt, command)
-        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
-        return self._command
 
     def _search(self, yogurt: np.ndarray, command: np.ndarray) -> None:
         """Turn the head in `command` (S,) one step; the arms wait until the yogurt has been in view for a while."""

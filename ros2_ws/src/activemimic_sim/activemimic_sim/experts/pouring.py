@@ -68,13 +68,9 @@ class PouringExpert(Expert):
         self._unseen = list(GRIPPERS)
         self._tilted_s = 0.0
         self._emptied = False
-        self._command: np.ndarray | None = None
 
-    def act(self) -> np.ndarray:
+    def decide(self, command: np.ndarray) -> None:
         simulation = self.simulation
-        if self._command is None:
-            self._command = simulation.measured()
-        command = self._command.copy()
         self._lean(command)
         self.look_at(self._gaze(), command)
         self._pour_ends()
@@ -90,8 +86,6 @@ class PouringExpert(Expert):
                     # A stretched or folded arm finds no way by itself: it is loosened towards its usual posture.
                     arm += np.clip(self._rests[cup] - joints, -_LOOSEN_RAD, _LOOSEN_RAD)
                 command[hand.slots] = arm
-        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
-        return self._command
 
     def _lean(self, command: np.ndarray) -> None:
         """One step of the waist towards the posture of the work."""

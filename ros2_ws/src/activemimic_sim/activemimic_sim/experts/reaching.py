@@ -45,16 +45,11 @@ class ReachingExpert(Expert):
         # From afar the hand aims a few centimetres beside the cube, as anybody's would; near enough, it is corrected.
         self._misaim = _MISAIM_M * np.sqrt(self.rng.random()) * _direction(self.rng.uniform(-np.pi, np.pi))
         self._corrected_below_m = self.rng.uniform(0.07, 0.22)
-        self._command: np.ndarray | None = None
-        self._start_chain = np.zeros(len(_WEIGHTS))
+        self._start_chain = simulation.measured()[self._hand.slots]
 
-    def act(self) -> np.ndarray:
+    def decide(self, command: np.ndarray) -> None:
         simulation, hand = self.simulation, self._hand
-        if self._command is None:
-            self._command = simulation.measured()
-            self._start_chain = self._command[hand.slots]
         tip, R = hand.pose()
-        command = self._command.copy()
         if tip[0] < _OBSTACLE_BACK_X_M + self._shift_m[0] + 0.03:
             command[hand.slots] = self._rise(command[hand.slots])
             command[hand.gripper_slot] = 0.0
@@ -64,8 +59,6 @@ class ReachingExpert(Expert):
         region = np.array([*REGION_CENTER_XY_M, TABLE_HEIGHT_M]) + self._shift_m
         # Towards the region, and towards the cube once the body has risen enough to see it.
         self.look_at(region if hidden else simulation.data.body("cube").xpos, command)
-        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
-        return self._command
 
     def _rise(self, chain: np.ndarray) -> np.ndarray:
         """Raise the body; the arm's swing over the obstacle follows the height already reached."""

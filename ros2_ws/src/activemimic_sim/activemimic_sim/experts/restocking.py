@@ -11,6 +11,7 @@ from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
 from activemimic_sim.tasks.restocking import (
     BOTTLE_HEIGHT_M,
     REGION_CENTER_XY_M,
+    SHELF_FRONT_X_M,
     SLOT_DEPTH_M,
     SLOT_HALF_X_M,
     SLOT_HALF_Y_M,
@@ -55,6 +56,8 @@ _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
 _ENTER_ABOVE_M, _PRESS_M = 0.055, 0.004
 _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper
 _DEEPER_M = 0.015  # beyond the slot's middle, away from the edge over which the bottle came
+_AT_SLOT_M = (0.17, 0.06, 0.10)  # a bottle that somebody else has brought this near to its slot is not taken back
+_OUT_M = 0.02  # a bottle nearer to the shelf's front than this is not swung aside
 _OVER_SLOT_M = 0.03  # close enough to there to go down: the slot is wide, and what imitates this is not exact
 # The gaze passes the slots tier by tier from below, each tier the other way than the one before. Always the same way:
 # a policy that remembers nothing can then tell from where it looks where to look next.
@@ -86,12 +89,9 @@ class RestockingExpert(Expert):
         self._slot: int | None = None
         self._entering = False
         self._released = False
-        self._command: np.ndarray | None = None
 
-    def act(self) -> np.ndarray:
+    def decide(self, command: np.ndarray) -> None:
         simulation, hand = self.simulation, self._hand
-        if self._command is None:
-            self._command = simulation.measured()
         bottle = simulation.data.body("bottle").xpos
         tip, R = hand.pose()
         grasped = _CLOSING < hand.closed() < _EMPTY and float(np.linalg.norm(tip - bottle)) < _IN_HAND_M
@@ -106,11 +106,17 @@ class RestockingExpert(Expert):
             chain, gripper = self._carry(tip, R), 1.0
         else:
             chain, gripper = self._pick(tip, R, grasped)
-        command = self._command.copy()
         command[hand.slots], command[hand.gripper_slot] = chain, gripper
         self.look_at(self._gaze(grasped and risen), command)
-        self._command = np.clip(command, simulation.robot.lower, simulation.robot.upper)
-        return self._command
+
+    def take_over(self) -> None:
+        super().take_over()
+        camera = self.simulation.data.camera("head")
+        rays = np.array([slot_position(slot) + _MIDDLE + self._task.shift_m - camera.xpos for slot in _SCAN_PATH])
+        ahead = -camera.xmat.reshape(3, 3)[:, 2]
+        self._scanned = int(np.argmax(rays @ ahead / np.linalg.norm(rays, axis=1)))
+        along, aside, above = np.abs(self._foot() - self._task.empty_position()) < _AT_SLOT_M
+        self._entering = bool(along and aside and above)
 
     def _gaze(self, carrying: bool) -> np.ndarray:
         """Where (3,) the head turns: to the table, the bottle, slot after slot, and the empty one once it is found."""
@@ -167,6 +173,11 @@ class RestockingExpert(Expert):
 
     def _carry(self, tip: np.ndarray, R: np.ndarray) -> np.ndarray:
         """(J,) one step of the bottle in the hand: up, before its slot, into it, down."""
+        foot = self._foot()
+        if not self._entering and foot[0] - self._task.shift_m[0] > SHELF_FRONT_X_M - _OUT_M:
+            # Where somebody else has brought it, in between other bottles: straight out.
+            back = tip - self.pace * _SPEED_M_S * STEP_S * np.array([1.0, 0.0, 0.0])
+            return self._hand.towards(back, R, self.simulation.measured()[self._hand.slots])
         if self._slot is None:
             return self._swing(_CARRY)
         before = _BEFORE_SLOT[self._slot]
@@ -174,7 +185,6 @@ class RestockingExpert(Expert):
         self._entering = self._entering or bool(left_over[0] < _ARRIVED_M and left_over[1:].max() < _ARRIVED_RAD)
         if not self._entering:
             return self._swing(before)
-        foot = self._foot()
         slot = self._task.empty_position() + np.array([_DEEPER_M, 0.0, 0.0])
         off = foot - slot
         shelf = self.simulation.model.body("shelf").id
