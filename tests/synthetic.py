@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from activemimic_description.codec import encode_command, encode_image
 from activemimic_description.contract import Contract, load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_training.bags import EpisodeWriter
+from activemimic_training.bags.sources import CONTROL
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -19,6 +20,7 @@ STATE_DELAY_NS = 7 * MS
 COMMAND_DELAY_NS = 12 * MS
 
 EpisodeMaker = Callable[..., Path]
+_STATUS = "diagnostic_msgs/msg/DiagnosticStatus"
 
 
 def write_episode(
@@ -34,19 +36,26 @@ def write_episode(
     jumps_at: tuple[int, int] | None = None,
     extra: dict | None = None,
     seed: int = 7,
+    moved_by: Mapping[int, str] | None = None,
 ) -> Path:
     """Record `frames` frames at 30 Hz; `without_…` leaves some out, `jitter_ns` shakes stamps, and from the
-    frame of `jumps_at` on they are later by so many ns.
+    frame of `jumps_at` on they are later by so many ns. `moved_by`: from a frame on, who moves the robot.
     """
     shake = np.random.default_rng(0)
     contract = contract or load_contract("g1_sim")
     messages = BagMessages()
     (state,), (sink,) = contract.state, contract.commands
     with EpisodeWriter(folder, contract, task="reaching", instruction=instruction, seed=seed, extra=extra) as writer:
+        if moved_by:
+            writer.add_topic(CONTROL, _STATUS)
         for frame in range(frames):
             stamp_ns = frame_stamp_ns(frame) + int(shake.integers(-jitter_ns, jitter_ns + 1))
             if jumps_at and frame >= jumps_at[0]:
                 stamp_ns += jumps_at[1]
+            if moved_by and frame in moved_by:
+                values = [{"key": "mode", "value": "running"}, {"key": "source", "value": moved_by[frame]}]
+                status = messages.make(_STATUS, name="controller", values=values)
+                writer.write(CONTROL, messages.serialize(status, _STATUS), stamp_ns)
             for number, (name, camera) in enumerate(contract.cameras.items()):
                 if name == without_images[0] and frame in without_images[1]:
                     continue

@@ -13,20 +13,34 @@ BUDGET=${BUDGET:-free}
 TASKS=(restocking reaching finding pouring)
 declare -A PAPER=([restocking]=270 [reaching]=30 [finding]=60 [pouring]=90)
 
-demos() {  # TASK EPISODES FIRST_SEED [OPTION…]
-    activemimic sim demos --task "$1" --episodes "$2" --first-seed "$3" --camera-hz 10 --out "out/$1/demos" "${@:4}"
+# After the first training, so many rounds: the policy and the expert move in turns, and training goes on with those too.
+declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=1 [pouring]=2)
+
+demos() {  # TASK EPISODES FIRST_SEED FOLDER [OPTION…]
+    activemimic sim demos --task "$1" --episodes "$2" --first-seed "$3" --camera-hz 10 --out "out/$1/$4" "${@:5}"
 }
 
 demonstrate() {  # TASK
     case $1 in
-        restocking) demos restocking 500 2000 --slips 0.2 ;;  # a slip beside a bottle topples it
-        reaching) demos reaching 306 2000 ;;
+        restocking) demos restocking 450 2000 demos --slips 0.3 ;;  # a slip beside a bottle topples it
+        reaching) demos reaching 306 2000 demos ;;
         finding)  # short: most of what has to be learnt is its beginning
-            demos finding 330 2000 --late-starts 0.25
-            demos finding 110 3000 --late-starts 0.25 --variation named_side
+            demos finding 330 2000 demos --late-starts 0.25
+            demos finding 110 3000 demos --late-starts 0.25 --variation named_side
             ;;
-        pouring) demos pouring 300 2000 --late-starts 0.25 --slips 0.2 ;;  # a slip while it pours spoils the episode
+        pouring) demos pouring 400 2000 demos --late-starts 0.25 --slips 0.06 ;;  # a slip while it pours spoils it
     esac
+}
+
+correct() {  # TASK ROUND POLICY: the expert goes on from where the policy gets to
+    local turns=(--policy "$3" --slips 0) first=$((5000 + 1000 * $2))
+    demos "$1" 250 $first "turns$2" "${turns[@]}"
+    [ "$1" != finding ] || demos finding 70 $((first + 500)) "turns$2" "${turns[@]}" --variation named_side
+}
+
+learn() {  # DATASET RUN [SETTING…]: from the demonstrations in `folders`
+    [ -d "$1" ] || activemimic dataset build "${folders[@]}" --out "$1" --fps 10 "${most[@]}"
+    activemimic train "training/configs/$policy.yaml" "dataset=$1" "out=$2" "${@:3}"
 }
 
 try() {  # TASK NAME [OPTION…]
@@ -52,10 +66,18 @@ for policy in "$@"; do
         demonstrate "$task"
         folders+=("out/$task/demos")
     done
-    [ -d "$out/dataset" ] ||
-        activemimic dataset build "${folders[@]}" --out "$out/dataset" --fps 10 "${most[@]}"
-    activemimic train "training/configs/$policy.yaml" "dataset=$out/dataset" "out=$out/train"
-    activemimic policy publish "$out/train/checkpoint" "$out/published" --dataset "$out/dataset"
+    dataset=$out/dataset run=$out/train
+    learn "$dataset" "$run"
+    if [ "$BUDGET" = free ] && [ "$policy" != four_tasks ]; then
+        for ((round = 1; round <= ROUNDS[$policy]; round++)); do
+            correct "$policy" "$round" "$run/checkpoint"
+            folders+=("out/$policy/turns$round")
+            dataset=$out/dataset$round
+            learn "$dataset" "$out/train$round" "start_from=$run/checkpoint"
+            run=$out/train$round
+        done
+    fi
+    activemimic policy publish "$run/checkpoint" "$out/published" --dataset "$dataset"
 
     tried=()
     for task in "${tasks[@]}"; do
@@ -65,5 +87,5 @@ for policy in "$@"; do
         try "$task" "${prefix}held_out" --first-seed 1100000 --trials 100
         try "$task" "${prefix}ros" --through-ros
     done
-    activemimic policy publish "$out/published" "$out/published" --dataset "$out/dataset" "${tried[@]}"
+    activemimic policy publish "$out/published" "$out/published" --dataset "$dataset" "${tried[@]}"
 done

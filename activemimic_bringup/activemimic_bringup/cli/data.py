@@ -30,6 +30,9 @@ def build(
     max_episodes: Annotated[
         int | None, typer.Option(min=1, help="Only the first ones that would be in; default: all.")
     ] = None,
+    imitate_policy: Annotated[
+        bool, typer.Option("--imitate-policy", help="Learn also from what a policy did, not from corrections alone.")
+    ] = False,
 ) -> None:
     """Convert episodes to a LeRobotDataset folder; split them at gaps. Exits with 1 if a bag could not be read."""
     from activemimic_training.dataset import build_dataset
@@ -46,6 +49,7 @@ def build(
             min_seconds=min_seconds,
             version=version,
             most_episodes=max_episodes,
+            imitate_policy=imitate_policy,
         )
     report.show(result)
 

@@ -74,6 +74,18 @@ def test_an_action_is_the_command_of_the_next_tick(built: Path) -> None:
         np.testing.assert_allclose(dataset.action[row], joints(row + 1, 0.1), atol=1e-6)
 
 
+def test_of_a_policy_that_a_human_corrects_the_corrections_are_to_be_imitated(
+    make_episode: EpisodeMaker, tmp_path: Path
+) -> None:
+    make_episode(tmp_path / "bag", frames=40, moved_by={0: "policy", 12: "teleop", 25: "policy", 32: ""})
+    build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
+    # Row i acts with the command of frame i + 1.
+    corrected = [row for row, weight in enumerate(Dataset(tmp_path / "ds").column("loss_weight")) if weight]
+    assert corrected == [*range(12, 24), *range(32, 39)]
+    build_dataset([tmp_path / "bag"], tmp_path / "all", FPS, workers=1, imitate_policy=True)
+    assert Dataset(tmp_path / "all").column("loss_weight").all()
+
+
 def test_stamps_that_jitter_about_the_grid_do_not_make_rows_repeat_or_skip_a_frame(
     make_episode: EpisodeMaker, tmp_path: Path
 ) -> None:

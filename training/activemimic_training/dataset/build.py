@@ -38,6 +38,7 @@ def build_dataset(
     min_seconds: float = MIN_SECONDS,
     version: str = FORMATS[0],
     most_episodes: int | None = None,
+    imitate_policy: bool = False,
 ) -> BuildResult:
     """Convert the episodes at or below `bag_paths` to a LeRobotDataset folder at `out`.
 
@@ -47,6 +48,9 @@ def build_dataset(
 
     An episode with gaps is split there: each segment becomes an episode of the dataset, and what was cut is kept in
     meta/activemimic.json. `align.py` says what a gap is.
+
+    Rows in which a policy moved the robot have a loss weight of 0, as those that episode.yaml masks: what a human
+    corrected is learnt, what the policy did by itself is not.
 
     Args:
         bag_paths: episode folders, or folders that hold them.
@@ -59,6 +63,7 @@ def build_dataset(
         min_seconds: shorter segments are left out.
         version: the layout, one of `layout.FORMATS`.
         most_episodes: of those that would be in, in the order of their paths; None: all.
+        imitate_policy: let rows in which a policy moved the robot count as any other.
 
     Raises:
         DatasetError: `out` exists, contracts differ, or no episode could be converted.
@@ -69,7 +74,9 @@ def build_dataset(
         raise DatasetError(f"no recorded episode at {', '.join(map(str, bag_paths))}")
     chosen, skipped = _choose(episodes, only_success, most_episodes)
     _refuse_mixed_contracts(chosen)
-    convert = partial(stage_episode, fps=fps, max_gap_s=max_gap_s, min_seconds=min_seconds)
+    convert = partial(
+        stage_episode, fps=fps, max_gap_s=max_gap_s, min_seconds=min_seconds, imitate_policy=imitate_policy
+    )
     return assemble(list(chosen), Path(out), fps, convert, _identity, skipped, workers, version, progress)
 
 

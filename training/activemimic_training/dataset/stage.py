@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.bags import EpisodeReader
+from activemimic_training.bags import EpisodeReader, moved_by
 from activemimic_training.dataset.align import Cut, aligned_rows
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.dataset.stats import image_histogram
@@ -101,14 +101,24 @@ def staged(folder: Path, convert: Callable[[Path], None]) -> Path:
     return folder
 
 
-def stage_episode(bag: Path, staging: Path, fps: int, max_gap_s: float, min_seconds: float) -> Path:
+def stage_episode(
+    bag: Path, staging: Path, fps: int, max_gap_s: float, min_seconds: float, imitate_policy: bool
+) -> Path:
     """Convert the episode in `bag` unless it lies in `staging` already; returns its folder there.
+
+    Rows in which a policy moved the robot have a loss weight of 0 unless they are to be imitated.
 
     Raises:
         BagError, DatasetError: the bag is damaged, incomplete or does not fit its contract.
     """
-    key = stage_key(bag, (fps, max_gap_s, min_seconds))
-    return staged(staging / key, lambda folder: _convert(EpisodeReader(bag), folder, fps, max_gap_s, min_seconds))
+    key = stage_key(bag, (fps, max_gap_s, min_seconds, imitate_policy))
+
+    def convert(folder: Path) -> None:
+        reader = EpisodeReader(bag)
+        masked = _masked_ranges(reader) + ([] if imitate_policy else _policy_ranges(reader, fps))
+        _convert(reader, folder, fps, max_gap_s, min_seconds, masked)
+
+    return staged(staging / key, convert)
 
 
 def load_staged(folder: Path) -> tuple[list[StagedEpisode], list[StagedCut]]:
@@ -236,9 +246,10 @@ class _SegmentWriter:
         (self.folder / "segment.json").write_text(json.dumps(facts))
 
 
-def _convert(reader: EpisodeReader, folder: Path, fps: int, max_gap_s: float, min_seconds: float) -> None:
+def _convert(
+    reader: EpisodeReader, folder: Path, fps: int, max_gap_s: float, min_seconds: float, masked: list[tuple[int, int]]
+) -> None:
     sizes = {name: (camera.width, camera.height) for name, camera in reader.contract.cameras.items()}
-    masked = _masked_ranges(reader)
     writer = RecordingWriter(folder, fps, sizes, min_seconds)
     for found in aligned_rows(reader, fps, max_gap_s):
         if isinstance(found, Cut):
@@ -249,6 +260,12 @@ def _convert(reader: EpisodeReader, folder: Path, fps: int, max_gap_s: float, mi
         ages_ms = {name: age_ns / 1e6 for name, age_ns in seen.ages_ns.items()}
         writer.add(StagedRow(seen.stamp_ns, seen.images, seen.state, found.action, ages_ms, weight))
     writer.close(reader.folder.name, reader.info.task, reader.info.instruction, reader.info.seed)
+
+
+def _policy_ranges(reader: EpisodeReader, fps: int) -> list[tuple[int, int]]:
+    """When a policy moved the robot: from the row before, which acts with the policy's first command already."""
+    step_ns = 1_000_000_000 // fps
+    return [(one.start_ns - step_ns, one.stop_ns) for one in moved_by(reader) if one.source == "policy"]
 
 
 def _masked_ranges(reader: EpisodeReader) -> list[tuple[int, int]]:
