@@ -7,7 +7,7 @@ import numpy as np
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import TOOL_M, Hand, aligning, shortened, turned
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks.contacts import holds, tilt_rad, touching
+from activemimic_sim.tasks.contacts import holds, tilt_rad
 from activemimic_sim.tasks.restocking import (
     BOTTLE_HEIGHT_M,
     REGION_CENTER_XY_M,
@@ -54,6 +54,7 @@ _IN_HAND_M = 0.06
 _LIFT_STEP_M, _RISEN_M = 0.05, 0.05
 # Midway between tier and the one above: a hand that imitates it a few centimetres too low or too high still passes.
 _ENTER_ABOVE_M, _PRESS_M = 0.055, 0.004
+_LET_GO_M = 0.018  # above the slot: whether a bottle touches the shelf cannot be seen, a centimetre can
 _AIMED_M = 0.012  # close enough to the bottle's axis to close the gripper
 _DEEPER_M = 0.015  # beyond the slot's middle, away from the edge over which the bottle came
 _AT_SLOT_M = (0.17, 0.06, 0.10)  # a bottle that somebody else has brought this near to its slot is not taken back
@@ -97,7 +98,7 @@ class RestockingExpert(Expert):
         grasped = _CLOSING < hand.closed() < _EMPTY and float(np.linalg.norm(tip - bottle)) < _IN_HAND_M
         risen = self._foot()[2] > TABLE_HEIGHT_M + self._task.shift_m[2] + _RISEN_M
         self._noticed = self._noticed or sees(simulation.data, bottle)
-        self._released = self._stands_in_slot() and (self._released or not grasped)
+        self._released = self._may_be_let_go() and (self._released or not grasped)
         self._entering = self._entering and grasped
         if self._released:
             chain, gripper = self._withdraw(tip, R), 0.0
@@ -187,9 +188,7 @@ class RestockingExpert(Expert):
             return self._swing(before)
         slot = self._task.empty_position() + np.array([_DEEPER_M, 0.0, 0.0])
         off = foot - slot
-        shelf = self.simulation.model.body("shelf").id
-        down = shelf in touching(self.simulation.model, self.simulation.data, "bottle")
-        self._released = down and self._stands_in_slot()  # from the next step on, the hand opens
+        self._released = self._may_be_let_go()  # from the next step on, the hand opens
         speed_m_s = _SPEED_M_S
         goal = slot + _ENTER_ABOVE_M * _UP
         if np.abs(off[:2]).max() < _OVER_SLOT_M:
@@ -220,10 +219,11 @@ class RestockingExpert(Expert):
         bottle = self.simulation.data.body("bottle")
         return bottle.xpos - BOTTLE_HEIGHT_M / 2 * bottle.xmat.reshape(3, 3)[:, 2]
 
-    def _stands_in_slot(self) -> bool:
+    def _may_be_let_go(self) -> bool:
+        """Whether the bottle stands in its slot, or is so little above it that it will."""
         off = np.abs(self._foot() - self._task.empty_position())
         upright = tilt_rad(self.simulation.data, "bottle") < UPRIGHT_RAD / 2
-        return upright and bool(off[0] < SLOT_HALF_X_M and off[1] < SLOT_HALF_Y_M and off[2] < 0.006)
+        return upright and bool(off[0] < SLOT_HALF_X_M and off[1] < SLOT_HALF_Y_M and off[2] < _LET_GO_M)
 
     def _upright(self) -> np.ndarray:
         """The rotation (3, 3) that puts the bottle's axis upright."""
