@@ -36,7 +36,8 @@ _LIP_BEFORE_M = 0.018  # of the receiver's middle: the balls leave with some spe
 _POURING_RAD, _QUICK_TO_RAD = np.deg2rad(116.0), np.deg2rad(60.0)
 _QUICK_RAD_S, _SLOW_RAD_S = 1.4, 0.4
 _HOLD_S = 2.0  # at the end angle, if a ball will not leave
-_CARRIED_ABOVE_TABLE_M, _DOWN_BELOW_M = 0.05, 0.003
+_CARRIED_ABOVE_TABLE_M = 0.05
+_DOWN_BELOW_M = 0.010  # let go from here on: whether a cup touches the table cannot be seen, a centimetre can
 _SPEED_M_S, _LAST_SPEED_M_S, _CARRY_M_S, _TURN_RAD_S = 0.3, 0.15, 0.3, 0.8
 # Close to the elbow's limit a hand that hurries asks its joints to swing to and fro: they are given time, and a hand is
 # turned by half of what is missing, so that it does not turn too far while the arm still follows.
