@@ -89,6 +89,20 @@ def test_the_expert_cannot_tell_the_side_before_it_has_looked(simulation: Simula
         np.testing.assert_allclose(left[:common], right[:common], atol=1e-9)
 
 
+def test_who_takes_over_tells_by_a_lowered_gaze_that_the_left_has_been_looked_at(simulation: Simulation) -> None:
+    yaw, pitch = (simulation.robot.slot_index[name] for name in ("head_yaw", "head_pitch"))
+    simulation.reset(1, cell=13)  # on the right
+    first = make_expert(simulation, 1)
+    for lowered in (False, True):
+        while not (simulation.measured()[yaw] < 0.6 and (simulation.measured()[pitch] > 0.45) == lowered):
+            step(simulation, first.act())
+        second = make_expert(simulation, 1)
+        second.act()
+        second.take_over()
+        turned = second.act()[yaw] - simulation.measured()[yaw]
+        assert (turned < 0.0) == lowered
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_with_a_yogurt_on_each_side_the_words_say_which_is_meant_and_the_expert_goes_there(side: str) -> None:
     simulation = Simulation(load_robot("g1"), make_task("finding"), ["named_side"])

@@ -17,6 +17,7 @@ from activemimic_sim.tasks.restocking import (
     BOTTLE_RADIUS_M,
     REGION_CENTER_XY_M,
     SHELF_DEPTH_M,
+    SHELF_FRONT_X_M,
     SHELF_WIDTH_M,
     SLOT_SPACING_M,
     SLOTS,
@@ -171,6 +172,39 @@ def test_a_bottle_dropped_back_on_the_table_is_picked_again(simulation: Simulati
     assert dropped == 5
 
 
+def test_who_takes_over_before_the_slot_goes_in_at_once(simulation: Simulation) -> None:
+    simulation.reset(2)
+    first = make_expert(simulation, 2)
+    while _to_slot_m(simulation) > 0.10:
+        step(simulation, first.act())
+    began_s = simulation.time_s
+    second = make_expert(simulation, 3)
+    second.act()
+    second.take_over()
+    while not simulation.status().success:
+        assert not simulation.status().failure
+        step(simulation, second.act())
+        assert _to_slot_m(simulation) < 0.15
+    assert simulation.time_s - began_s < 4.0
+
+
+def test_who_takes_over_between_other_bottles_comes_straight_out_and_finds_the_slot(simulation: Simulation) -> None:
+    simulation.reset(2)
+    first = make_expert(simulation, 2)
+    while _to_slot_m(simulation) > 0.10:
+        step(simulation, first.act())
+    # The gap is another one now: somebody has brought the bottle to the wrong place.
+    task = _task(simulation)
+    brought_to, task.empty_slot = task.empty_slot, (task.empty_slot + 3) % SLOTS
+    second = make_expert(simulation, 2)
+    second.take_over()
+    aside_m = []
+    while _bottle_m(simulation)[0] > SHELF_FRONT_X_M - 0.03:
+        step(simulation, second.act())
+        aside_m.append(abs(_bottle_m(simulation)[1] - slot_position(brought_to)[1]))
+    assert max(aside_m) < 0.05
+
+
 def test_the_verdict_forgets_the_trial_before(simulation: Simulation) -> None:
     simulation.reset(0)
     expert = make_expert(simulation, 0)
@@ -183,6 +217,16 @@ def test_the_verdict_forgets_the_trial_before(simulation: Simulation) -> None:
 def _task(simulation: Simulation) -> Restocking:
     assert isinstance(simulation.task, Restocking)
     return simulation.task
+
+
+def _bottle_m(simulation: Simulation) -> np.ndarray:
+    return simulation.data.body("bottle").xpos.copy()
+
+
+def _to_slot_m(simulation: Simulation) -> float:
+    """How far the bottle is from where it shall stand."""
+    off = _bottle_m(simulation) - _task(simulation).empty_position() - STANDING
+    return float(np.linalg.norm(off))
 
 
 def _slots_m() -> np.ndarray:

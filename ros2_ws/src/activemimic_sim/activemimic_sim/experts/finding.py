@@ -17,6 +17,7 @@ from activemimic_sim.tasks.finding import (
 )
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
+_OTHER = {"left": "right", "right": "left"}
 _WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
 _REST_LIFT_M, _REST_PITCH_RAD = 0.40, 0.12
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
@@ -36,6 +37,7 @@ _EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view
 _ARRIVED_RAD = 0.06
 _NOD_RAD = 0.03  # a step
 _LEVEL_GAZE_RAD = 0.30  # of the head's pitch, on the way to the side that is looked at first
+_LOWERED_GAZE_RAD = 0.41  # beyond it, somebody has looked at that side
 _LOWERING_S = 0.35  # then the gaze is lowered; whoever waited longer would teach to stay where nothing is
 _BESIDE_M = 0.40  # closer to the line of approach than this, the hand draws back before it comes nearer
 _FALLING_RAD = np.deg2rad(8.0)
@@ -50,7 +52,8 @@ class FindingExpert(Expert):
         self._half_view_rad = np.deg2rad(simulation.model.camera("head").fovy[0]) / 2
         # The same side first in every trial, with a level gaze, which is lowered there: a policy that remembers nothing
         # can tell by a lowered gaze that it has been to that side.
-        self._look_to = "right" if simulation.instruction == SIDE_INSTRUCTIONS["right"] else "left"
+        self._look_first = "right" if simulation.instruction == SIDE_INSTRUCTIONS["right"] else "left"
+        self._look_to = self._look_first
         # Nobody looks at the middle of a region to the centimetre, nor always as long.
         self._gaze_offset = self.rng.uniform((-0.04, -0.06, 0.0), (0.04, 0.06, 0.1))
         self._reaction_s = self.rng.uniform(0.1, 0.3)
@@ -69,6 +72,13 @@ class FindingExpert(Expert):
             hand = self._hands[side]
             command[hand.slots], command[hand.gripper_slot] = self._pick(side, hand, yogurt)
             self.look_at(yogurt, command)
+
+    def take_over(self) -> None:
+        super().take_over()
+        pitch = self.simulation.measured()[self.simulation.robot.slot_index["head_pitch"]]
+        self._gaze_lowered = bool(pitch > _LOWERED_GAZE_RAD)
+        self._look_to = _OTHER[self._look_first] if self._gaze_lowered else self._look_first
+        self._arrived_s = 0.0
 
     def _search(self, yogurt: np.ndarray, command: np.ndarray) -> None:
         """Turn the head in `command` (S,) one step; the arms wait until the yogurt has been in view for a while."""
@@ -92,7 +102,7 @@ class FindingExpert(Expert):
         if not self._gaze_lowered:
             command[pitch] = before + np.clip(_LEVEL_GAZE_RAD - before, -_NOD_RAD, _NOD_RAD)
         if self._arrived_s > _LOWERING_S:
-            self._look_to = "right" if self._look_to == "left" else "left"
+            self._look_to = _OTHER[self._look_to]
             self._arrived_s = 0.0
 
     def _pick(self, side: str, hand: Hand, yogurt: np.ndarray) -> tuple[np.ndarray, float]:
