@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,13 @@ class PublishError(ValueError):
     """Parts that do not belong together; the text names file, field, expected and found."""
 
 
-def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path) -> None:
+def publish(
+    checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path, noise_scale: float | None = None
+) -> None:
     """Write the folder `out` anew. A published checkpoint may be published again; it keeps its evaluations.
+
+    Args:
+        noise_scale: from now on, of the noise that its chunks start from; None: as the checkpoint says.
 
     Raises:
         PublishError: the checkpoint learnt from another dataset or does not fit float16, an evaluation tried other
@@ -43,6 +49,8 @@ def publish(checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: P
     """
     _check_place(out)
     loaded, data = load_checkpoint(checkpoint), Dataset(dataset)
+    if noise_scale is not None:
+        loaded = replace(loaded, spec=loaded.spec.model_copy(update={"noise_scale": noise_scale}))
     _check_dataset(checkpoint, loaded, data)
     _check_range(checkpoint, loaded)
     files = {path.stem: path for path in (checkpoint / EVALUATIONS).glob("*.json")}
@@ -140,6 +148,7 @@ A policy for the simulated AGIBOT G1, {parameters / 1e6:.2f} M parameters stored
 | sees | {", ".join(spec.cameras)}, each shrunk to {checkpoint.model.image_px} px |
 | moves | {len(spec.slots)} slots: {", ".join(spec.slots)} |
 | gives | {spec.horizon} targets, {spec.fps} a second, of which {spec.execute_steps} are executed |
+| starts from | normal noise times {spec.noise_scale:g}, {spec.flow_steps} steps |
 | was told | {"; ".join(f"“{words}”" for words in spec.instructions)} |
 | trained | {training.get("steps_done", 0)} steps, {training.get("frames_seen", 0)} rows seen; see {TRAINING} |
 

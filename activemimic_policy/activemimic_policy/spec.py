@@ -23,6 +23,7 @@ class PolicySpec(BaseModel):
     horizon: PositiveInt
     execute_steps: PositiveInt
     flow_steps: PositiveInt
+    noise_scale: float = Field(1.0, ge=0, le=1)  # of the normal noise that a chunk starts from; 0: always the same
     max_delay_steps: NonNegativeInt = 0  # a chunk's first steps that may be given (training-time action prefixes)
     relative_knee: PositiveFloat  # slot units; see transforms.CompressActions
     instructions: tuple[str, ...] = Field(min_length=1)

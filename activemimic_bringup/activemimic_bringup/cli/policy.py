@@ -109,13 +109,16 @@ def publish(
     evaluation: Annotated[
         list[Path] | None, typer.Option(help="Folder of an evaluation of the published weights; may be repeated.")
     ] = None,
+    noise_scale: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Of the noise that chunks start from; default: as it is.")
+    ] = None,
 ) -> None:
     """Write a checkpoint as it is given to others: half the size, with its data card and its evaluations."""
     from activemimic_bringup.checked_policy import checkpoint_folder
     from activemimic_bringup.publishing import CARD
     from activemimic_bringup.publishing import publish as run
 
-    run(checkpoint_folder(checkpoint), dataset, evaluation or [], out)
+    run(checkpoint_folder(checkpoint), dataset, evaluation or [], out, noise_scale)
     size_mb = sum(file.stat().st_size for file in out.rglob("*")) / 1e6
     typer.echo(f"{out}: {size_mb:.1f} MB; card: {out / CARD}")
 

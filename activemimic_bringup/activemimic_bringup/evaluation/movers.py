@@ -6,6 +6,7 @@ In: the simulated robot at an instant. Out: the next chunk for its controller.
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -93,12 +94,18 @@ def check_policy_name(policy: str) -> None:
 
 
 def weights_digest(policy: str) -> str:
-    """What tells a checkpoint's weights from others; empty for what has none."""
-    files = sorted(checkpoint_folder(policy).glob("model*.safetensors"))
+    """What tells a checkpoint's weights, and the noise it starts from, from others; empty for what has none."""
+    folder = checkpoint_folder(policy)
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        return ""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
-    return digest.hexdigest()[:12] if files else ""
+    config = json.loads((folder / "config.json").read_text())
+    if (scale := config["policy"].get("noise_scale", 1.0)) != 1.0:
+        digest.update(f"noise_scale {scale}".encode())
+    return digest.hexdigest()[:12]
 
 
 def make_mover(
@@ -199,7 +206,6 @@ class CheckpointPolicy(Mover):
         self._policy = load_checked_policy(checkpoint, contract, zeroed_cameras=serving.zeroed_cameras)
         spec = self._policy.spec
         self._step_ns = spec.step_ns
-        self._noise_shape = (spec.horizon, len(spec.slots))
         self._messages = BagMessages()
         self._latencies = serving.latencies
         self._instruction = serving.instruction
@@ -219,7 +225,7 @@ class CheckpointPolicy(Mover):
             camera = self._contract.cameras[name]
             images[name] = decode_image(camera, encode_image(camera, rendered, stamp_ns, self._messages))
         simulation = self.robot.simulation
-        noise = self._random.standard_normal(self._noise_shape)
+        noise = self._policy.draw_noise(self._random)
         state = simulation.measured()
         in_flight = self.continuation.in_flight(stamp_ns, state)
         guided = in_flight is not None and self.continuation.guided

@@ -66,6 +66,19 @@ def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
     assert (published / "card.md").read_text() == before
 
 
+def test_a_policy_that_starts_from_less_noise_is_another_one_to_evaluations(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    tried = evaluation(tmp_path / "plan", published, [True])
+    publish(published, dataset, [], published, noise_scale=0.5)
+    assert load_checkpoint(published).spec.noise_scale == 0.5
+    assert "normal noise times 0.5" in (published / "card.md").read_text()
+    with pytest.raises(PublishError, match=r"expected trials of the published weights"):
+        publish(published, dataset, [tried], published)
+
+
 def test_a_card_of_another_dataset_is_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     made = load_checkpoint(checkpoint)
     made.training["dataset"]["episodes"] = 7

@@ -81,6 +81,18 @@ def test_the_same_noise_gives_the_same_chunk_and_new_noise_another(policy, image
     assert not np.allclose(policy.infer(images, STATE, "wave"), policy.infer(images, STATE, "wave"))
 
 
+def test_a_policy_without_noise_always_does_the_same_and_less_noise_differs_less(tmp_path, checkpoint, images):
+    def spread(scale):
+        spec = checkpoint.spec.model_copy(update={"noise_scale": scale})
+        folder = tmp_path / str(scale)
+        save_checkpoint(folder, dataclasses.replace(checkpoint, spec=spec))
+        policy = load_policy(folder, threads=None, seed=0)
+        return np.std([policy.infer(images, STATE, "wave") for _ in range(8)], axis=0).mean()
+
+    assert spread(0.0) == pytest.approx(0.0, abs=1e-9)
+    assert 0.0 < spread(0.3) < 0.7 * spread(1.0)
+
+
 def test_what_the_cameras_show_and_what_is_asked_changes_the_chunk(policy, images):
     noise = np.zeros((5, 4))
     chunk = policy.infer(images, STATE, "wave", noise)

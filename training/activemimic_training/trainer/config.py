@@ -69,6 +69,12 @@ class PolicySection(_Section):
         8, description="Of a chunk, before the next one; long open-loop execution misses the object."
     )
     flow_steps: PositiveInt = Field(10, description="Euler steps from noise to actions.")
+    noise_scale: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Of the noise that served chunks start from; 0: the same for what looks the same.",
+    )
     max_delay_steps: NonNegativeInt = Field(
         0, description="Up to so many of a chunk's first steps are given in half of the draws (real-time chunking)."
     )

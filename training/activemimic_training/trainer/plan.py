@@ -48,6 +48,7 @@ def plan_policy(
             horizon=model.horizon,
             execute_steps=config.policy.execute_steps,
             flow_steps=config.policy.flow_steps,
+            noise_scale=config.policy.noise_scale,
             max_delay_steps=config.policy.max_delay_steps,
             relative_knee=config.policy.relative_knee,
             instructions=instructions,
