@@ -131,8 +131,8 @@ class Policy:
         """The next chunk of targets (T, S), absolute, in slot units.
 
         images: camera -> (H, W, 3) uint8 RGB, at least the spec's cameras, any size; state (S,) in slot units;
-        noise (T, S): the flow's start, drawn when None (`draw_noise`); in_flight: what the chunk shall go on from. A
-        policy that was trained for it (`spec.max_delay_steps`) takes the decided targets for given; any other can be
+        noise (T, S): the flow's start, drawn when None (`spec.draw_noise`); in_flight: what the chunk shall go on from.
+        A policy that was trained for it (`spec.max_delay_steps`) takes the decided targets for given; any other can be
         `guided`.
 
         Raises PolicyInputError.
@@ -159,14 +159,6 @@ class Policy:
         actions = apply(self._output, Sample({}, raw.state, normalised)).actions
         assert actions is not None
         return actions[0]
-
-    def draw_noise(self, random: np.random.Generator) -> npt.NDArray[np.float64]:
-        """What a chunk of this policy starts from (T, S): normal noise, scaled as the spec says.
-
-        Less than was trained with brings chunks closer to what is demonstrated most, and closer to one another: at 0
-        what a policy does at a moment depends on what it sees alone.
-        """
-        return self.spec.noise_scale * random.standard_normal((self.spec.horizon, len(self.spec.slots)))
 
     def warm_up(self, runs: int = 3) -> float:
         """Infers on a black image a few times and returns the last run's milliseconds.
@@ -261,7 +253,7 @@ class Policy:
 
     def _padded_noise(self, noise: npt.ArrayLike | None) -> npt.NDArray[np.float32]:
         shape = (self.spec.horizon, len(self.spec.slots))
-        values = self.draw_noise(self._random) if noise is None else np.asarray(noise)
+        values = self.spec.draw_noise(self._random) if noise is None else np.asarray(noise)
         if values.shape != shape:
             raise PolicyInputError(f"noise: expected shape {shape}, found {values.shape}")
         padded = np.zeros((1, shape[0], self._config.action_width), dtype=np.float32)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
@@ -39,6 +41,14 @@ class PolicySpec(BaseModel):
     def relative_slots(self) -> tuple[bool, ...]:
         """Per slot whether the network sees its target relative to the state at the chunk's start."""
         return tuple(slot not in self.gripper_slots for slot in self.slots)
+
+    def draw_noise(self, random: np.random.Generator) -> npt.NDArray[np.float64]:
+        """What a chunk starts from (T, S): normal noise, scaled.
+
+        Less than was trained with brings chunks closer to what is demonstrated most, and closer to one another: at 0
+        what a policy does at a moment depends on what it sees alone.
+        """
+        return self.noise_scale * random.standard_normal((self.horizon, len(self.slots)))
 
     @model_validator(mode="after")
     def _names_fit(self) -> PolicySpec:

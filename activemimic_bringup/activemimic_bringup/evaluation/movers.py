@@ -225,7 +225,7 @@ class CheckpointPolicy(Mover):
             camera = self._contract.cameras[name]
             images[name] = decode_image(camera, encode_image(camera, rendered, stamp_ns, self._messages))
         simulation = self.robot.simulation
-        noise = self._policy.draw_noise(self._random)
+        noise = self._policy.spec.draw_noise(self._random)
         state = simulation.measured()
         in_flight = self.continuation.in_flight(stamp_ns, state)
         guided = in_flight is not None and self.continuation.guided

@@ -35,6 +35,7 @@ class FakePolicy:
             horizon=16,
             execute_steps=8,
             max_delay_steps=4,
+            draw_noise=lambda random: random.standard_normal((16, len(CONTRACT.slots))),
         )
         self.in_flight: list[InFlight | None] = []
         self.told: list[str] = []

@@ -142,7 +142,9 @@ def test_a_cup_that_a_finger_still_touches_is_not_put_back(simulation: Simulatio
     while simulation.status().stage != "poured":
         step(simulation, expert.act())
     while any(simulation.data.body(cup).xpos[2] > TABLE_HEIGHT_M + 0.001 for cup in CUPS):
-        step(simulation, expert.act())
+        command = expert.act().copy()
+        command[simulation.robot.slot_index["right_gripper"]] = 1.0  # it is not let go, though it should be
+        step(simulation, command)
     fingers = {simulation.model.body(f"gripper_r_{finger}_link").id for finger in ("outer", "inner")}
     pairs = [{int(simulation.model.geom_bodyid[geom]) for geom in contact.geom} for contact in simulation.data.contact]
     assert any(fingers & pair and simulation.model.body("source").id in pair for pair in pairs)

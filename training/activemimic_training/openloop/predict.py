@@ -86,7 +86,7 @@ def predict_episode(policy: Policy, dataset: Dataset, index: int) -> Prediction:
     streams = [dataset.frames(camera, index, every) for camera in spec.cameras]
     for start, shown in zip(range(0, len(state), every), zip(*streams, strict=True), strict=True):
         seen = dict(zip(spec.cameras, shown, strict=True))
-        predicted.append(policy.infer(seen, state[start], episode.task, policy.draw_noise(random)))
+        predicted.append(policy.infer(seen, state[start], episode.task, spec.draw_noise(random)))
         starts.append(start)
         if "head" in seen:
             images.append(seen["head"])
