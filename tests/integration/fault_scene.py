@@ -178,7 +178,7 @@ def injected(scene: Scene, name: str, fault: Callable[[], object], within_s: flo
     held = scene.holds(begin)
     assert held is not None
     at_s, why = held
-    assert words in why
+    assert words in why, f"{name}: held because {why!r}"
     assert at_s - begin < within_s, f"{name}: held only after {at_s - begin:.2f} s"
     time.sleep(0.7)
     commands = [entry for entry in scene.watched.commands if entry.received_s > begin - 0.3]
