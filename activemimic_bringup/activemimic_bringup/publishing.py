@@ -24,7 +24,7 @@ from activemimic_training.dataset.read import Dataset
 
 from activemimic_bringup.evaluation.movers import weights_digest
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
-from activemimic_bringup.evaluation.results import Results, read_results
+from activemimic_bringup.evaluation.results import Protocol, Results, read_results
 from activemimic_bringup.evaluation.statistics import wilson_interval
 
 CARD, TRAINING, EVALUATIONS = "card.md", "training.yaml", "evaluations"
@@ -67,8 +67,17 @@ def publish(
 
 
 def published_evaluations(folder: Path) -> dict[str, Results]:
-    """The evaluations that a published checkpoint came with, by name. Raises ResultsError."""
-    return {path.stem: read_results(path) for path in sorted((folder / EVALUATIONS).glob("*.json"))}
+    """The evaluations that a published checkpoint came with, by name: as it is meant to be used first.
+
+    Raises ResultsError.
+    """
+    read = {path.stem: read_results(path) for path in sorted((folder / EVALUATIONS).glob("*.json"))}
+    return dict(sorted(read.items(), key=lambda named: _changes(named[1].protocol)))
+
+
+def _changes(protocol: Protocol) -> int:
+    """How much was kept from the policy: nothing, the look that it knows, or what it needs to see and to be told."""
+    return 2 if protocol.zeroed_cameras or protocol.instruction else bool(protocol.variations)
 
 
 def _check_place(out: Path) -> None:

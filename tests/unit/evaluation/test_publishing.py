@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from activemimic_bringup.checked_policy import SHIPPED, checkpoint_folder
 from activemimic_bringup.evaluation.movers import weights_digest
-from activemimic_bringup.evaluation.results import Protocol, Trial, save_trials
+from activemimic_bringup.evaluation.results import Protocol, Trial, read_results, save_trials
 from activemimic_bringup.publishing import PublishError, how, publish, published_evaluations
 from activemimic_policy.checkpoint import load_checkpoint, save_checkpoint
 from activemimic_training.trainer.config import TrainConfig
@@ -53,6 +54,18 @@ def test_published_again_it_shows_its_evaluations(checkpoint: Path, dataset: Pat
     row = "| lock-step, the published trials | 3 of 4 | 30 to 95 % | 12.0 s |  |  |"
     assert row in (published / "card.md").read_text()
     assert len(published_evaluations(published)["plan"].trials) == 4
+
+
+def test_what_was_tried_as_it_is_meant_comes_first(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    tried = [evaluation(tmp_path / name, published, [True]) for name in ("all_black", "flashing", "plan")]
+    changed = ({"zeroed_cameras": ["head"]}, {"variations": ["flashing_light"]}, {})
+    for folder, changes in zip(tried, changed, strict=True):
+        results = read_results(folder / "results.json")
+        save_trials(folder / "results.json", replace(results.protocol, **changes), results.trials)
+    publish(published, dataset, tried, published)
+    assert list(published_evaluations(published)) == ["plan", "flashing", "all_black"]
 
 
 def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
