@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,9 @@ from activemimic_description.codec import encode_command, encode_image, encode_s
 from activemimic_description.contract import Contract, load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
-from activemimic_policy.execution.chunk import Chunk
-from activemimic_sim.experts import make_expert
-from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.rendering import CameraRenderer
 from activemimic_sim.simulation import Simulation
-from activemimic_sim.tasks import TaskStatus, make_task
+from activemimic_sim.tasks import make_task
 from activemimic_training.bags import EpisodeWriter
 from activemimic_training.bags.episode import Outcome
 
@@ -27,9 +23,9 @@ from activemimic_bringup.evaluation.movers import Mover, Serving, check_policy_n
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
 from activemimic_bringup.lockstep import LockstepRobot, Tick
 from activemimic_bringup.parallel import by_batches
+from activemimic_bringup.teaching import Slips, Teaching
 from activemimic_bringup.turns import Turns
 
-_STEP_NS = round(STEP_S * 1e9)
 _JPEG_QUALITY = 90
 
 
@@ -134,15 +130,15 @@ def _generate_one(
     if policy is None:
         late = rng.random() < plan.late_starts
         begins_s = rng.uniform(0.0, plan.latest_start_s) if late else 0.0
-        moving = _Moving(plan, robot, seed, rng)
-        moving.advance(begins_s)
-        return _record(plan, contract, robot, cameras, moving, folder, seed)
+        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng))
+        teaching.advance(begins_s)
+        return _record(plan, contract, robot, cameras, teaching, folder, seed)
     turns = Turns.drawn(rng, make_task(plan.task).time_limit_s)
     while True:
-        moving = _Moving(plan, robot, seed, rng, policy, turns)
-        status = moving.advance(turns.first_s)
+        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), turns, policy)
+        status = teaching.advance(turns.first_s)
         if not (status.success or status.failure):
-            demonstration = _record(plan, contract, robot, cameras, moving, folder, seed)
+            demonstration = _record(plan, contract, robot, cameras, teaching, folder, seed)
             if demonstration.success or not turns.shorten(demonstration.time_s):
                 return demonstration
             shutil.rmtree(folder)
@@ -155,7 +151,7 @@ def _record(
     contract: Contract,
     robot: LockstepRobot,
     cameras: CameraRenderer,
-    moving: _Moving,
+    teaching: Teaching,
     folder: Path,
     seed: int,
 ) -> Demonstration:
@@ -165,14 +161,16 @@ def _record(
     with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)
         while True:
-            moving.move()
+            teaching.move()
             images = cameras.render(robot.simulation.data) if robot.index % frames == 0 else {}
             tick = robot.tick()
             episode.write(tick, images)
             if tick.status.success or tick.status.failure:
                 break
         outcome: Outcome = "success" if tick.status.success else "failure"
-        writer.close(outcome, {"masked_ns": moving.masked_ns, "generated": "headless", "failure": tick.status.failure})
+        writer.close(
+            outcome, {"masked_ns": teaching.masked_ns, "generated": "headless", "failure": tick.status.failure}
+        )
     return Demonstration(seed, folder, tick.status.success, robot.simulation.time_s)
 
 
@@ -200,96 +198,6 @@ class _Episode:
 
     def _put(self, topic: str, type_name: str, message: object, stamp_ns: int) -> None:
         self._writer.write(topic, self._messages.serialize(message, type_name), stamp_ns)
-
-
-class _Moving:
-    """Who moves the robot in an episode, and which of the dataset's rows are not to be imitated.
-
-    The expert, whose hand slips now and then; in turns with a policy if there is one.
-    """
-
-    def __init__(
-        self,
-        plan: DemonstrationPlan,
-        robot: LockstepRobot,
-        seed: int,
-        rng: np.random.Generator,
-        policy: Mover | None = None,
-        turns: Turns | None = None,
-    ) -> None:
-        robot.reset(seed)
-        if policy is not None:
-            policy.reset(seed)
-        self._robot, self._policy, self._turns = robot, policy, turns
-        self._expert = make_expert(robot.simulation, seed)
-        self._slips = _Slips(plan, rng)
-        self._steps = round(robot.rate_hz * STEP_S)
-        self._turn_began: int | None = None
-        self._policy_ns: list[list[int]] = []
-
-    @property
-    def masked_ns(self) -> list[list[int]]:
-        """Ranges [from, to] of the stamps of rows."""
-        return sorted(self._slips.masked_ns + self._policy_ns)
-
-    def advance(self, time_s: float) -> TaskStatus:
-        """Go on until `time_s` after the scene's start, or until its trial is over; without slips."""
-        status = self._robot.simulation.status()
-        while self._robot.index < ceil(time_s / STEP_S) * self._steps and not (status.success or status.failure):
-            self.move(slips=False)
-            status = self._robot.tick().status
-        return status
-
-    def move(self, slips: bool = True) -> None:
-        """Hand the controller what is due in this control period."""
-        robot = self._robot
-        if robot.index % self._steps == 0:
-            self._step(slips)
-        if self._turn_began is None or self._policy is None:
-            return
-        # The controller lets nobody in before the expert's last step is over, which is at the turn's first instant.
-        if (robot.index - self._turn_began) % self._policy.period_ticks == 1:
-            robot.play(self._policy.chunk(), self._policy.source)
-
-    def _step(self, slips: bool) -> None:
-        robot, expert = self._robot, self._expert
-        if self._turns is not None and self._turns.of_policy(robot.simulation.time_s):
-            if self._turn_began is None:
-                self._turn_began = robot.index
-                self._policy_ns.append([robot.stamp_ns - _STEP_NS, robot.stamp_ns])
-            self._policy_ns[-1][1] = robot.stamp_ns + _STEP_NS - 1
-            expert.act()  # it watches
-            return
-        if self._turn_began is not None:
-            self._turn_began = None
-            expert.take_over()
-        target = expert.act()
-        if slips:
-            target = self._slips.apply(expert, target, robot.stamp_ns)
-        robot.play(Chunk(robot.stamp_ns, _STEP_NS, target[None]), "teleop")
-
-
-class _Slips:
-    """Now and then displaces an arm for one step, and remembers which rows of the dataset show it."""
-
-    def __init__(self, plan: DemonstrationPlan, rng: np.random.Generator) -> None:
-        self._probability = plan.slips * STEP_S
-        self._spread_rad = plan.slip_rad
-        self._rng = rng
-        self.masked_ns: list[list[int]] = []
-
-    def apply(self, expert: Expert, target: np.ndarray, stamp_ns: int) -> np.ndarray:
-        """(S,) the expert's target for the coming step, or a slip away from it."""
-        if self._rng.random() >= self._probability:
-            return target
-        # The row before this step already sees the first command towards the slip.
-        self.masked_ns.append([stamp_ns - _STEP_NS, stamp_ns + _STEP_NS - 1])
-        robot = expert.simulation.robot
-        prefixes = tuple(f"{side}_arm" for side in expert.arms)
-        arms = np.array([slot.name.startswith(prefixes) for slot in robot.slots])
-        spread_rad = self._spread_rad * self._rng.uniform(0.1, 1.0)
-        slip = self._rng.normal(0.0, spread_rad, len(robot.slots)) * arms
-        return np.clip(target + slip, robot.lower, robot.upper)
 
 
 def _folder(out: Path, plan: DemonstrationPlan, seed: int) -> Path:
