@@ -102,8 +102,11 @@ def weights_digest(policy: str) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
-    config = json.loads((folder / "config.json").read_text())
-    if (scale := config["policy"].get("noise_scale", 1.0)) != 1.0:
+    try:
+        scale = json.loads((folder / "config.json").read_text())["policy"]["noise_scale"]
+    except (OSError, ValueError, LookupError, TypeError):
+        scale = 1.0  # a checkpoint from before there was a scale, or one that loading refuses in words
+    if scale != 1.0:
         digest.update(f"noise_scale {scale}".encode())
     return digest.hexdigest()[:12]
 

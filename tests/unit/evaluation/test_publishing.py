@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,18 @@ def test_a_policy_that_starts_from_less_noise_is_another_one_to_evaluations(
     assert "normal noise times 0.5" in (published / "card.md").read_text()
     with pytest.raises(PublishError, match=r"expected trials of the published weights"):
         publish(published, dataset, [tried], published)
+
+
+@pytest.mark.parametrize("config", [None, '{"policy": {"noi', "[]", "{}"], ids=["none", "half", "a list", "empty"])
+def test_weights_are_told_apart_where_the_configuration_cannot_be_read(
+    checkpoint: Path, tmp_path: Path, config: str | None
+) -> None:
+    before = weights_digest(str(checkpoint))
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    (broken / "config.json").unlink()
+    if config is not None:
+        (broken / "config.json").write_text(config)
+    assert weights_digest(str(broken)) == before
 
 
 def test_a_card_of_another_dataset_is_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
