@@ -72,11 +72,11 @@ def published_evaluations(folder: Path) -> dict[str, Results]:
     Raises ResultsError.
     """
     read = {path.stem: read_results(path) for path in sorted((folder / EVALUATIONS).glob("*.json"))}
-    return dict(sorted(read.items(), key=lambda named: _changes(named[1].protocol)))
+    return dict(sorted(read.items(), key=lambda named: withheld(named[1].protocol)))
 
 
-def _changes(protocol: Protocol) -> int:
-    """How much was kept from the policy: nothing, the look that it knows, or what it needs to see and to be told."""
+def withheld(protocol: Protocol) -> int:
+    """What was kept from the policy: 0 nothing, 1 the look that it knows, 2 what it needs to see or to be told."""
     return 2 if protocol.zeroed_cameras or protocol.instruction else bool(protocol.variations)
 
 
