@@ -21,7 +21,8 @@ class Protocol:
 
     Attributes:
         policy: a checkpoint's folder, or the name of what moves the robot instead.
-        weights: digest of the checkpoint's weights, so that a new checkpoint of the same name is not mixed with it.
+        weights: digest of the checkpoint's weights and of the noise it starts from, so that another checkpoint of the
+            same name is not mixed with it.
         plan: name of the trial plan.
         latency_ms: how late a checkpoint's chunks came in lock-step, and
         join: how they went on from one another there.
