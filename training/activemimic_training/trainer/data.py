@@ -148,7 +148,10 @@ def load_rows(dataset: Dataset, confidence_weighting: bool = False) -> TrainingD
         episode_end[episode.start : episode.stop] = episode.stop - 1
     counted_steps = _counted_steps(_loss_weight(dataset), episode_end)
     if not counted_steps.any():
-        raise TrainingDataError("loss_weight is 0 in every row; there is nothing to imitate")
+        raise TrainingDataError(
+            "loss_weight is 0 in every row; there is nothing to imitate. Of what a policy did by itself "
+            "`activemimic dataset build --imitate-policy` makes rows that count"
+        )
     _check_finite("state", dataset.state, dataset.slots)
     _check_finite("action", dataset.action, dataset.slots)
     ego: EgoChunks | None = None
