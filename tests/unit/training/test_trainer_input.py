@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from activemimic_training.dataset import Dataset
 from activemimic_training.dataset.errors import DatasetError
-from activemimic_training.trainer.augment import augmented
+from activemimic_training.trainer.augment import LIGHT, augmented, relit
 from activemimic_training.trainer.data import decode_frames
 from activemimic_training.trainer.prefetch import prefetched
 from activemimic_training.trainer.train import train
@@ -97,8 +97,36 @@ def test_a_wrist_cameras_image_is_recoloured_but_never_moved():
     assert np.abs(centres - [24.5, 41.5]).max() < 6
 
 
+def test_a_light_is_the_same_for_all_cameras_and_scales_or_swaps_their_channels():
+    random = np.random.default_rng(0)
+    images = {name: random.integers(1, 120, (200, 4, 4, 3), dtype=np.uint8) for name in ("head", "right_wrist")}
+    draws = np.arange(200)
+    seen = relit(images, draws, seed=0)
+    assert all(np.array_equal(relit(images, draws, seed=0)[name], seen[name]) for name in images)
+    kept = np.array([np.array_equal(new, old) for new, old in zip(seen["head"], images["head"], strict=True)])
+    assert 0.35 < kept.mean() < 0.65
+    swapped = 0
+    for row in np.flatnonzero(~kept):
+        # The one matrix that explains both cameras: a factor per channel of what one of the channels was.
+        old, new = (
+            np.concatenate([it[name][row].reshape(-1, 3) for name in images]).astype(float) for it in (images, seen)
+        )
+        light = np.linalg.lstsq(old, new, rcond=None)[0].T
+        from_channel = light.argmax(axis=1)
+        assert sorted(from_channel) == [0, 1, 2]
+        factors = light[np.arange(3), from_channel]
+        assert (factors > LIGHT[0] - 0.02).all()
+        assert (factors < LIGHT[1] + 0.02).all()
+        assert np.abs(old[:, from_channel] * factors - new).max() < 1.5
+        swapped += (from_channel != np.arange(3)).any()
+    assert 0.25 < swapped / (~kept).sum() < 0.6
+
+
 def test_augmentation_is_off_by_default_and_changes_the_batches_of_a_run(uninterrupted, dataset, tmp_path):
     train(configured(dataset, tmp_path, augment=True), QUIET)
     assert losses(tmp_path) != losses(uninterrupted[0])
-    train(configured(dataset, tmp_path / "parts", augment=True, accumulate=2), QUIET)
-    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path), rel=1e-5)
+    train(configured(dataset, tmp_path / "light", relight=True), QUIET)
+    assert losses(tmp_path / "light") != losses(uninterrupted[0])
+    train(configured(dataset, tmp_path / "parts", augment=True, relight=True, accumulate=2), QUIET)
+    train(configured(dataset, tmp_path / "both", augment=True, relight=True), QUIET)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "both"), rel=1e-5)

@@ -21,7 +21,7 @@ from activemimic_policy.tokenizer import Tokenizer
 from activemimic_policy.transforms import Sample, apply, input_steps, stack_cameras
 from torch import Tensor
 
-from activemimic_training.trainer.augment import augmented
+from activemimic_training.trainer.augment import augmented, relit
 from activemimic_training.trainer.data import TrainingData
 
 
@@ -94,6 +94,7 @@ class Batches:
         device: str = "cpu",
         parts: int = 1,
         augment: bool = False,
+        relight: bool = False,
         others: Sequence[tuple[Examples, int]] = (),
     ) -> None:
         """`slot_weights` (D or 1,) in the loss; `parts` into which a batch is cut; `others` are co-trained, each
@@ -110,7 +111,8 @@ class Batches:
         self._slot_weights = np.asarray(slot_weights, dtype=np.float32)
         self._max_delay = max_delay_steps
         self._batch_size, self._seed, self._device = batch_size, seed, torch.device(device)
-        self._part_size, self._augment = batch_size // parts, augment
+        self._part_size = batch_size // parts
+        self._changes = [change for change, wanted in ((augmented, augment), (relit, relight)) if wanted]
 
     def at(self, step: int, part: int = 0) -> Batch:
         """A part of the batch of a step, both counted from zero."""
@@ -145,9 +147,9 @@ class Batches:
             if low < high:
                 mine = rows[low - first : high - first]
                 raw = examples.raw(mine)
-                if self._augment:
-                    draws = step * self._batch_size + np.arange(low, high)
-                    raw = replace(raw, images=augmented(raw.images, draws, self._seed))
+                draws = step * self._batch_size + np.arange(low, high)
+                for change in self._changes:
+                    raw = replace(raw, images=change(raw.images, draws, self._seed))
                 made.append(examples.arrays(raw, mine))
             first += len(rows)
         inputs = ModelInputs(*(torch.cat([getattr(it, field.name) for it, _ in made]) for field in fields(ModelInputs)))

@@ -183,6 +183,11 @@ class TrainConfig(_Section):
     augment: bool = Field(
         False, description="Crop to 95 %, turn by up to 5° (never wrist cameras) and recolour the images, as pi0 does."
     )
+    relight: bool = Field(
+        False,
+        description="Half of the rows in a light of a random colour, of these half with colour channels swapped, alike "
+        "in all cameras: for flashing light and packagings never seen.",
+    )
     lora: LoraSection | None = None
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the computation; weights stay float32.")
     validation: ValidationSection | None = None

@@ -123,6 +123,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
             ranks.device,
             config.accumulate * ranks.count,
             config.augment,
+            config.relight,
             _cotrained(config, others, tokenizer, spec, model_config, console),
         )
         validator = None
