@@ -2,13 +2,14 @@
 
 import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from activemimic_training.dataset import Dataset
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.trainer.augment import LIGHT, augmented, relit
-from activemimic_training.trainer.data import decode_frames
+from activemimic_training.trainer.data import TrainingDataError, decode_frames
 from activemimic_training.trainer.prefetch import prefetched
 from activemimic_training.trainer.train import train
 from activemimic_training.trainer.video_frames import VideoFrames
@@ -28,6 +29,19 @@ def test_frames_from_the_videos_are_those_in_memory_in_any_order(dataset):
 def test_a_run_from_the_videos_with_workers_gives_the_losses_of_one_in_memory(uninterrupted, dataset, tmp_path):
     train(configured(dataset, tmp_path, images="video", workers=3), QUIET)
     assert losses(tmp_path) == losses(uninterrupted[0])
+
+
+def test_a_run_from_the_disk_gives_the_losses_of_one_in_memory_and_leaves_no_file(uninterrupted, dataset, tmp_path):
+    train(configured(dataset, tmp_path, images="disk", max_image_gb=1e-6), QUIET)
+    assert losses(tmp_path) == losses(uninterrupted[0])
+    there, here = ({file.name for file in out.iterdir()} for out in (uninterrupted[0], tmp_path))
+    assert here == there
+
+
+def test_a_full_disk_is_told_before_anything_is_decoded(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(TrainingDataError, match=rf"{tmp_path}: the frames need .* GB .*, 0\.0 GB are free"):
+        train(configured(dataset, tmp_path, images="disk"), QUIET)
 
 
 def test_few_open_files_are_enough(dataset, monkeypatch):

@@ -199,8 +199,10 @@ class TrainConfig(_Section):
     accumulate: PositiveInt = Field(1, description="In how many parts, one after the other, a batch is computed.")
     recompute: bool = Field(False, description="Compute activations twice instead of keeping them: less memory.")
     checkpoint_every: PositiveInt = Field(400, description="Steps; the last one is always kept.")
-    images: Literal["memory", "video"] = Field(
-        "memory", description="Where frames are: all decoded once, or in the videos until a batch needs them."
+    images: Literal["memory", "disk", "video"] = Field(
+        "memory",
+        description="Where frames are: all decoded once, in memory or in files that are gone with the run; or in the "
+        "videos until a batch needs them.",
     )
     workers: NonNegativeInt | None = Field(
         None, description="Threads that make batches ahead; none: 4 with `images: video`, otherwise 0."

@@ -5,9 +5,12 @@ Axes: N rows, B batch, T horizon, S slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Protocol
 
 import numpy as np
@@ -171,20 +174,39 @@ def decode_frames(
     max_image_gb: float,
     threads: int = 1,
     console: Console | None = None,
+    disk: Path | None = None,
 ) -> MemoryFrames:
-    """Every frame of `cameras`, decoded once and shrunk to image_px.
+    """Every frame of `cameras`, decoded once and shrunk to image_px; in nameless files of the folder `disk`, if given.
+
+    Those are gone with the process, and as much of them is in memory as there is room for.
 
     Raises TrainingDataError, and the reader's DatasetError.
     """
     check_cameras(dataset, cameras)
     rows = len(dataset.state)
     gigabytes = rows * len(cameras) * image_px**2 * 3 / 1e9
-    if gigabytes > max_image_gb:
+    where = "memory" if disk is None else "disk"
+    needed = f"the frames need {gigabytes:.1f} GB of {where} ({rows} rows, {len(cameras)} cameras, {image_px} px)"
+    if disk is not None:
+        free = shutil.disk_usage(disk).free / 1e9
+        if gigabytes > free:
+            raise TrainingDataError(f"{disk}: {needed}, {free:.1f} GB are free")
+    elif gigabytes > max_image_gb:
         raise TrainingDataError(
-            f"the frames need {gigabytes:.1f} GB of memory ({rows} rows, {len(cameras)} cameras, {image_px} px), "
-            f"max_image_gb allows {max_image_gb:g}; raise it, or decode while training with images=video"
+            f"{needed}, max_image_gb allows {max_image_gb:g}; raise it, or keep them on a "
+            "disk with images=disk, or decode while training with images=video"
         )
-    return MemoryFrames(_decode(dataset, cameras, image_px, threads, console or Console(quiet=True)))
+    shape = (rows, image_px, image_px, 3)
+    images = {name: _room(shape, disk) for name in cameras}
+    _decode(dataset, images, image_px, threads, console or Console(quiet=True))
+    return MemoryFrames(images)
+
+
+def _room(shape: tuple[int, ...], disk: Path | None) -> npt.NDArray[np.uint8]:
+    if disk is None:
+        return np.empty(shape, dtype=np.uint8)
+    with TemporaryFile(dir=disk) as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 
 def check_cameras(dataset: Dataset, cameras: Sequence[str]) -> None:
@@ -236,13 +258,12 @@ def _counted_actions(data: TrainingData, spec: PolicySpec) -> Iterator[npt.NDArr
 
 
 def _decode(
-    dataset: Dataset, cameras: Sequence[str], image_px: int, threads: int, console: Console
-) -> dict[str, npt.NDArray[np.uint8]]:
-    shape = (len(dataset.state), image_px, image_px, 3)
-    images: dict[str, npt.NDArray[np.uint8]] = {name: np.empty(shape, dtype=np.uint8) for name in cameras}
+    dataset: Dataset, images: Mapping[str, npt.NDArray[np.uint8]], image_px: int, threads: int, console: Console
+) -> None:
+    """Fills camera -> (N, px, px, 3)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress, ThreadPoolExecutor(threads) as pool:
-        bar = progress.add_task("Decoding frames", total=len(dataset.state) * len(cameras))
+        bar = progress.add_task("Decoding frames", total=len(dataset.state) * len(images))
 
         def decode(camera: str, number: int) -> None:
             episode = dataset.episodes[number]
@@ -258,14 +279,13 @@ def _decode(
                 )
             progress.advance(bar, row - episode.start)
 
-        work = [pool.submit(decode, camera, i) for i in range(len(dataset.episodes)) for camera in cameras]
+        work = [pool.submit(decode, camera, i) for i in range(len(dataset.episodes)) for camera in images]
         try:
             for future in work:
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return images
 
 
 def _loss_weight(dataset: Dataset) -> npt.NDArray[np.floating]:

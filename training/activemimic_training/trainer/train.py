@@ -175,7 +175,8 @@ def _frames(config: TrainConfig, dataset: Dataset, spec: PolicySpec, model: Mode
     if config.images == "video":
         return VideoFrames(dataset, spec.cameras, model.image_px)
     threads = torch.get_num_threads()
-    return decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb, threads, console)
+    disk = config.out if config.images == "disk" else None
+    return decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb, threads, console, disk)
 
 
 def _cotrained(
