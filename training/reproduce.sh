@@ -7,6 +7,7 @@
 # Everything lies in out/TASK (out/TASK_paper); the result is out/TASK/published/card.md. On two cores a task takes one
 # to two hours. docs/explanation/learning.md says what came out.
 set -euo pipefail
+shopt -s nullglob
 cd "$(dirname "$0")/.."
 export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-42} ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
 BUDGET=${BUDGET:-free}
@@ -49,34 +50,37 @@ try() {  # TASK NAME [OPTION…]
 }
 
 for policy in "$@"; do
-    tasks=("$policy")
+    out=out/$policy most=() tasks=("$policy") folders=()
     case $policy in
-        four_tasks) tasks=("${TASKS[@]}") ;;
-        restocking | reaching | finding | pouring) ;;
+        restocking | reaching | finding | pouring)
+            if [ "$BUDGET" = paper ]; then
+                out=${out}_paper most=(--max-episodes "${PAPER[$policy]}")
+            fi
+            demonstrate "$policy"
+            folders=("out/$policy/demos")
+            dataset=$out/dataset run=$out/train
+            learn "$dataset" "$run"
+            if [ "$BUDGET" = free ]; then
+                for ((round = 1; round <= ROUNDS[$policy]; round++)); do
+                    correct "$policy" "$round" "$run/checkpoint"
+                    folders+=("out/$policy/turns$round")
+                    dataset=$out/dataset$round
+                    learn "$dataset" "$out/train$round" "start_from=$run/checkpoint"
+                    run=$out/train$round
+                done
+            fi
+            ;;
+        four_tasks)  # from all that the four single ones learnt from, and from the weights of the longest task's
+            [ "$BUDGET" = free ] || { echo "the paper has no budget for four_tasks" >&2; exit 2; }
+            "$0" "${TASKS[@]}"
+            tasks=("${TASKS[@]}") dataset=$out/dataset run=$out/train
+            for task in "${TASKS[@]}"; do
+                folders+=("out/$task"/{demos,turns*})
+            done
+            learn "$dataset" "$run" "start_from=out/pouring/train${ROUNDS[pouring]}/checkpoint"
+            ;;
         *) echo "unknown task '$policy': expected ${TASKS[*]} four_tasks" >&2; exit 2 ;;
     esac
-    out=out/$policy most=()
-    if [ "$BUDGET" = paper ]; then
-        [ "$policy" != four_tasks ] || { echo "the paper has no budget for four_tasks" >&2; exit 2; }
-        out=${out}_paper most=(--max-episodes "${PAPER[$policy]}")
-    fi
-
-    folders=()
-    for task in "${tasks[@]}"; do
-        demonstrate "$task"
-        folders+=("out/$task/demos")
-    done
-    dataset=$out/dataset run=$out/train
-    learn "$dataset" "$run"
-    if [ "$BUDGET" = free ] && [ "$policy" != four_tasks ]; then
-        for ((round = 1; round <= ROUNDS[$policy]; round++)); do
-            correct "$policy" "$round" "$run/checkpoint"
-            folders+=("out/$policy/turns$round")
-            dataset=$out/dataset$round
-            learn "$dataset" "$out/train$round" "start_from=$run/checkpoint"
-            run=$out/train$round
-        done
-    fi
     activemimic policy publish "$run/checkpoint" "$out/published" --dataset "$dataset"
 
     tried=()

@@ -19,7 +19,7 @@ from activemimic_sim.tasks import make_task
 from activemimic_training.bags import EpisodeWriter
 from activemimic_training.bags.episode import Outcome
 
-from activemimic_bringup.evaluation.movers import Mover, Serving, check_policy_name, make_mover
+from activemimic_bringup.evaluation.movers import Mover, Serving, check_policy_name, make_mover, weights_digest
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
 from activemimic_bringup.lockstep import LockstepRobot, Tick
 from activemimic_bringup.parallel import by_batches
@@ -156,7 +156,9 @@ def _record(
     seed: int,
 ) -> Demonstration:
     frames = robot.rate_hz // (plan.camera_hz or robot.rate_hz)
-    extra = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
+    extra: dict[str, object] = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
+    if plan.policy:
+        extra["policy"] = weights_digest(plan.policy)
     instruction = robot.simulation.instruction
     with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)

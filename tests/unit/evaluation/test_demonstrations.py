@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from activemimic_bringup.demonstrations import DemonstrationPlan, generate
-from activemimic_bringup.evaluation.movers import PolicyNameError
+from activemimic_bringup.evaluation.movers import PolicyNameError, weights_digest
 from activemimic_description.codec import decode_image, decode_slots, stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
@@ -75,6 +75,7 @@ def test_in_turns_with_a_policy_only_the_expert_is_to_be_imitated(tmp_path: Path
     assert made.time_s - recorded_s > 0.5  # the first turn
     assert masked[0][1] == stamps[0] - 1
     assert len(masked) > 1
+    assert reader.info.extra["policy"] == weights_digest("reaching")
     alone = tmp_path / "alone"
     (other,) = generate(replace(plan, policy="", late_starts=0.0), alone, [4], workers=1)
     start = commands[0] - _commands(EpisodeReader(other.folder))[1][0]
