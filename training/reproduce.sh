@@ -68,11 +68,17 @@ for policy in "$@"; do
                     learn "$dataset" "$out/train$round" "start_from=$run/checkpoint"
                     run=$out/train$round
                 done
+                case $policy in
+                    restocking | finding)  # those that are tried in flashing light and with other packagings
+                        learn "$dataset" "$out/relit" "start_from=$run/checkpoint" relight=true
+                        run=$out/relit
+                        ;;
+                esac
             fi
             ;;
         four_tasks)  # from all that the four single ones learnt from, and from the weights of the longest task's
             [ "$BUDGET" = free ] || { echo "the paper has no budget for four_tasks" >&2; exit 2; }
-            "$0" "${TASKS[@]}"
+            training/reproduce.sh "${TASKS[@]}"
             tasks=("${TASKS[@]}") dataset=$out/dataset run=$out/train
             for task in "${TASKS[@]}"; do
                 folders+=("out/$task"/{demos,turns*})
