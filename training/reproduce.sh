@@ -15,7 +15,7 @@ TASKS=(restocking reaching finding pouring)
 declare -A PAPER=([restocking]=270 [reaching]=30 [finding]=60 [pouring]=90)
 
 # After the first training, so many rounds: the policy and the expert move in turns, and training goes on with those too.
-declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=1 [pouring]=1)
+declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=2 [pouring]=3)
 
 demos() {  # TASK EPISODES FIRST_SEED FOLDER [OPTION…]
     activemimic sim demos --task "$1" --episodes "$2" --first-seed "$3" --camera-hz 10 --out "out/$1/$4" "${@:5}"
@@ -69,7 +69,7 @@ for policy in "$@"; do
                     run=$out/train$round
                 done
                 case $policy in
-                    restocking | finding)  # those that are tried in flashing light and with other packagings
+                    restocking | finding)  # those that are tried in flashing light
                         learn "$dataset" "$out/relit" "start_from=$run/checkpoint" relight=true
                         run=$out/relit
                         ;;

@@ -9,6 +9,7 @@ from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import SceneError, make_task
 from activemimic_sim.variations import VARIATIONS, make_variations
 
+OF_YOGURTS = {"unseen_yogurt_a", "unseen_yogurt_b", "random_packaging", "named_side"}
 CAMERAS = {"head": (224, 224), "right_wrist": (224, 224)}
 
 
@@ -37,7 +38,7 @@ def test_looks_change_the_image_and_no_layout(name: str, plain: dict[str, np.nda
     np.testing.assert_array_equal(simulation.data.qpos, usual.data.qpos)
 
 
-@pytest.mark.parametrize("name", sorted(set(VARIATIONS) - {"unseen_yogurt_a", "unseen_yogurt_b", "named_side"}))
+@pytest.mark.parametrize("name", sorted(set(VARIATIONS) - OF_YOGURTS))
 def test_a_seed_gives_the_same_varied_images_for_ever(name: str) -> None:
     one, other = varied(name), varied(name)
     first = images(one, 3, 0.2)
@@ -51,6 +52,25 @@ def test_flashing_light_goes_through_red_green_and_blue() -> None:
     simulation = varied("flashing_light")
     strongest = [int(np.argmax(images(simulation, 0, time_s)["head"].mean(axis=(0, 1)))) for time_s in (0.2, 0.7, 1.2)]
     assert strongest == [0, 1, 2]
+
+
+def test_a_random_packaging_is_of_both_yogurts_and_never_like_those_kept_for_trials() -> None:
+    simulation = varied("random_packaging", "named_side", task="finding")
+
+    def colours(yogurt: str) -> np.ndarray:
+        return np.array([simulation.model.geom(f"{yogurt}_{part}").rgba[:3] for part in ("body", "label", "lid")])
+
+    drawn = []
+    for seed in range(60):
+        simulation.reset(seed)
+        drawn.append(colours("yogurt"))
+        np.testing.assert_array_equal(colours("other_yogurt"), drawn[-1])
+    for kept in ("unseen_yogurt_a", "unseen_yogurt_b"):
+        trial = varied(kept, task="finding")
+        trial.reset(0)
+        own = np.array([trial.model.geom(f"yogurt_{part}").rgba[:3] for part in ("body", "label", "lid")])
+        assert np.linalg.norm(np.array(drawn) - own, axis=2).min() > 0.24
+    assert np.std(drawn, axis=0).min() > 0.2
 
 
 def test_without_head_blackens_that_camera_alone(plain: dict[str, np.ndarray]) -> None:

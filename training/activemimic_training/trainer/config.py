@@ -186,7 +186,7 @@ class TrainConfig(_Section):
     relight: bool = Field(
         False,
         description="Half of the rows in a light of a random colour, of these half with colour channels swapped, alike "
-        "in all cameras: for flashing light and packagings never seen.",
+        "in all cameras.",
     )
     lora: LoraSection | None = None
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: of the computation; weights stay float32.")

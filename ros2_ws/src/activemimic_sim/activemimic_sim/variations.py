@@ -73,26 +73,45 @@ class FlashingLight(Variation):
 
 
 class _Packaging(Variation):
-    _COLOURS: ClassVar[dict[str, tuple[float, float, float]]]
+    colours: ClassVar[dict[str, tuple[float, float, float]]]
 
     def check(self, task: Task) -> None:
         _check_yogurt(self.name, task)
 
     def prepare(self, model: mujoco.MjModel, task: Task, rng: np.random.Generator) -> None:
-        for part, colour in self._COLOURS.items():
+        for part, colour in self.colours.items():
             model.geom(f"yogurt_{part}").rgba[:3] = colour
 
 
 class UnseenYogurtA(_Packaging):
     name = "unseen_yogurt_a"
     about = "the yogurt in a green packaging, of the same size (paper, Fig. 9b)"
-    _COLOURS: ClassVar = {"body": (0.20, 0.55, 0.30), "label": (0.95, 0.85, 0.20), "lid": (0.90, 0.90, 0.88)}
+    colours: ClassVar = {"body": (0.20, 0.55, 0.30), "label": (0.95, 0.85, 0.20), "lid": (0.90, 0.90, 0.88)}
 
 
 class UnseenYogurtB(_Packaging):
     name = "unseen_yogurt_b"
     about = "the yogurt in an orange packaging, of the same size (paper, Fig. 9b)"
-    _COLOURS: ClassVar = {"body": (0.92, 0.55, 0.15), "label": (0.25, 0.15, 0.40), "lid": (0.60, 0.10, 0.15)}
+    colours: ClassVar = {"body": (0.92, 0.55, 0.15), "label": (0.25, 0.15, 0.40), "lid": (0.60, 0.10, 0.15)}
+
+
+class RandomPackaging(Variation):
+    name = "random_packaging"
+    about = "the yogurt in colours drawn anew, none like those of the unseen ones: to learn from"
+    _UNSEEN = np.array([list(kind.colours.values()) for kind in (UnseenYogurtA, UnseenYogurtB)])  # (2, parts, 3)
+    _ALIKE = 0.25  # distance in RGB
+
+    def check(self, task: Task) -> None:
+        _check_yogurt(self.name, task)
+
+    def prepare(self, model: mujoco.MjModel, task: Task, rng: np.random.Generator) -> None:
+        for place, part in enumerate(UnseenYogurtA.colours):
+            colour = rng.uniform(0.05, 0.95, 3)
+            while np.linalg.norm(self._UNSEEN[:, place] - colour, axis=1).min() < self._ALIKE:
+                colour = rng.uniform(0.05, 0.95, 3)
+            for geom in range(model.ngeom):
+                if model.geom(geom).name in (f"yogurt_{part}", f"{OTHER_YOGURT}_{part}"):
+                    model.geom_rgba[geom, :3] = colour
 
 
 class NamedSide(Variation):
@@ -231,6 +250,7 @@ VARIATIONS: dict[str, type[Variation]] = {
         FlashingLight,
         UnseenYogurtA,
         UnseenYogurtB,
+        RandomPackaging,
         NamedSide,
         WithoutHead,
         CameraNoise,
