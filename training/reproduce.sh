@@ -13,6 +13,7 @@ export ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-42} ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AU
 BUDGET=${BUDGET:-free}
 TASKS=(restocking reaching finding pouring)
 declare -A PAPER=([restocking]=270 [reaching]=30 [finding]=60 [pouring]=90)
+declare -A PAPER_STEPS=([restocking]=9000 [reaching]=3000 [finding]=3000 [pouring]=4000)
 
 # After the first training, so many rounds: the policy and the expert move in turns, and training goes on with those too.
 declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=2 [pouring]=3)
@@ -50,16 +51,16 @@ try() {  # TASK NAME [OPTION…]
 }
 
 for policy in "$@"; do
-    out=out/$policy most=() tasks=("$policy") folders=()
+    out=out/$policy most=() settings=() tasks=("$policy") folders=()
     case $policy in
         restocking | reaching | finding | pouring)
             if [ "$BUDGET" = paper ]; then
-                out=${out}_paper most=(--max-episodes "${PAPER[$policy]}")
+                out=${out}_paper most=(--max-episodes "${PAPER[$policy]}") settings=(steps="${PAPER_STEPS[$policy]}")
             fi
             demonstrate "$policy"
             folders=("out/$policy/demos")
             dataset=$out/dataset run=$out/train
-            learn "$dataset" "$run"
+            learn "$dataset" "$run" "${settings[@]}"
             if [ "$BUDGET" = free ]; then
                 for ((round = 1; round <= ROUNDS[$policy]; round++)); do
                     correct "$policy" "$round" "$run/checkpoint"
