@@ -74,12 +74,24 @@ class Scene:
         self.policy = self.start_policy()
 
     def start_policy(self) -> Any:
+        policy = self.load_policy()
+        self.begin_policy(policy)
+        return policy
+
+    def load_policy(self) -> Any:
+        """A policy that is not in the graph yet. Loading keeps two cores busy, which a controller need not bear."""
         script = Path(__file__).with_name("scripted_policy.py")
         environment = {**os.environ, "ROS_DOMAIN_ID": str(self.world.domain)}
-        policy = subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True)
+        policy = subprocess.Popen(
+            [sys.executable, str(script)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert policy.stdout is not None
-        assert policy.stdout.readline().strip() == "ready"
+        assert policy.stdout.readline().strip() == "loaded"
         return policy
+
+    def begin_policy(self, policy: Any) -> None:
+        print(file=policy.stdin, flush=True)
+        assert policy.stdout.readline().strip() == "ready"
 
     def say(self, word: str) -> Any:
         return self.world.call(Trigger, f"/controller/{word}")

@@ -1,4 +1,7 @@
-"""A policy in a process of its own that waves the elbows for ever: something to kill, freeze and double."""
+"""A policy in a process of its own that waves the elbows for ever: something to kill, freeze and double.
+
+It says `loaded`, and begins when it is told so by a line.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ MOVING = ("left_arm_4", "right_arm_4", "head_yaw")
 def main() -> None:
     contract = load_contract("g1_sim")
     slots = [contract.slots.index(name) for name in MOVING]
+    print("loaded", flush=True)
+    sys.stdin.readline()
     rclpy.init(args=sys.argv)
     node = rclpy.create_node("scripted_policy")
     publisher = node.create_publisher(JointTrajectory, "/activemimic/chunk", 10)

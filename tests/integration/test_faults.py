@@ -63,19 +63,13 @@ def test_joint_states_that_stop(scene: Scene) -> None:
 
 
 def test_two_policies_at_once(scene: Scene) -> None:
-    second: list[subprocess.Popen[str]] = []
+    second = scene.load_policy()
     try:
-        injected(
-            scene,
-            "a second policy",
-            lambda: second.append(scene.start_policy()),
-            4.0,
-            "publishers on /activemimic/chunk",
-        )
+        injected(scene, "a second policy", lambda: scene.begin_policy(second), 4.0, "publishers on /activemimic/chunk")
         assert "publishers on /activemimic/chunk" in scene.say("run").message
     finally:
-        second[0].send_signal(signal.SIGINT)
-        second[0].wait()
+        second.send_signal(signal.SIGINT)
+        second.wait()
     goes_on_by_word(scene)
 
 
