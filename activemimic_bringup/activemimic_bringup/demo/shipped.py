@@ -80,8 +80,8 @@ def _page(trials: dict[str, Trials]) -> str:
     body = f"""<h1>ActiveMimic: {escape(", ".join(trials))}</h1>
 <p class="lead">Just now, in real time through ROS 2: <b>{successes} of {count}</b> trials succeeded, the first of each
 task's published plan.</p>
-<p>One trial says little; the table says how the same policies did in many, none of whose scenes they had seen. In
-another light, with black cameras or without words they do worse, as their cards tell. Each is a network of 1.3 M
+<p>One trial says little; the table says how the same policies did in many, none of whose scenes they had seen. With
+black cameras, without words or with other packagings they do worse, as their cards tell. Each is a network of 1.3 M
 parameters that learnt on two CPU cores.</p>
 {table(("task", *SUCCESS_HEAD), evaluations)}
 {tasks}
