@@ -66,9 +66,10 @@ def test_a_random_packaging_is_of_both_yogurts_and_never_like_those_kept_for_tri
         drawn.append(colours("yogurt"))
         np.testing.assert_array_equal(colours("other_yogurt"), drawn[-1])
     for kept in ("unseen_yogurt_a", "unseen_yogurt_b"):
-        trial = varied(kept, task="finding")
-        trial.reset(0)
-        own = np.array([trial.model.geom(f"yogurt_{part}").rgba[:3] for part in ("body", "label", "lid")])
+        simulation = varied(kept, "named_side", task="finding")
+        simulation.reset(0)
+        own = colours("yogurt")
+        np.testing.assert_array_equal(colours("other_yogurt"), own)
         assert np.linalg.norm(np.array(drawn) - own, axis=2).min() > 0.24
     assert np.std(drawn, axis=0).min() > 0.2
 

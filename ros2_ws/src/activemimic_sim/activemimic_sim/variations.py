@@ -12,6 +12,7 @@ from typing import ClassVar
 import cv2
 import mujoco
 import numpy as np
+import numpy.typing as npt
 
 from activemimic_sim.tasks.finding import OTHER_YOGURT, REGION_CENTER_XY_M, SIDE_INSTRUCTIONS, yogurt
 from activemimic_sim.tasks.task import Layout, SceneError, Task
@@ -80,7 +81,7 @@ class _Packaging(Variation):
 
     def prepare(self, model: mujoco.MjModel, task: Task, rng: np.random.Generator) -> None:
         for part, colour in self.colours.items():
-            model.geom(f"yogurt_{part}").rgba[:3] = colour
+            _paint(model, part, colour)
 
 
 class UnseenYogurtA(_Packaging):
@@ -109,9 +110,7 @@ class RandomPackaging(Variation):
             colour = rng.uniform(0.05, 0.95, 3)
             while np.linalg.norm(self._UNSEEN[:, place] - colour, axis=1).min() < self._ALIKE:
                 colour = rng.uniform(0.05, 0.95, 3)
-            for geom in range(model.ngeom):
-                if model.geom(geom).name in (f"yogurt_{part}", f"{OTHER_YOGURT}_{part}"):
-                    model.geom_rgba[geom, :3] = colour
+            _paint(model, part, colour)
 
 
 class NamedSide(Variation):
@@ -260,6 +259,13 @@ VARIATIONS: dict[str, type[Variation]] = {
         Rephrased,
     )
 }
+
+
+def _paint(model: mujoco.MjModel, part: str, colour: npt.ArrayLike) -> None:
+    """Give a part of every yogurt an RGB colour (3,)."""
+    for geom in range(model.ngeom):
+        if model.geom(geom).name in (f"yogurt_{part}", f"{OTHER_YOGURT}_{part}"):
+            model.geom_rgba[geom, :3] = colour
 
 
 def _check_yogurt(variation: str, task: Task) -> None:
