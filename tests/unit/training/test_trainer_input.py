@@ -1,5 +1,6 @@
 """Batches are the same wherever frames come from and whoever makes them; augmentation depends on the step alone."""
 
+import errno
 import shutil
 import threading
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from activemimic_training.dataset import Dataset
 from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.trainer.augment import LIGHT, augmented, relit
 from activemimic_training.trainer.data import TrainingDataError, decode_frames
+from activemimic_training.trainer.failures import TrainingError
 from activemimic_training.trainer.prefetch import prefetched
 from activemimic_training.trainer.train import train
 from activemimic_training.trainer.video_frames import VideoFrames
@@ -41,6 +43,15 @@ def test_a_run_from_the_disk_gives_the_losses_of_one_in_memory_and_leaves_no_fil
 def test_a_full_disk_is_told_before_anything_is_decoded(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(TrainingDataError, match=rf"{tmp_path}: the frames need .* GB .*, 0\.0 GB are free"):
+        train(configured(dataset, tmp_path, images="disk"), QUIET)
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told_in_words(dataset, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(TrainingError, match="no space left on the disk; there is no checkpoint yet"):
         train(configured(dataset, tmp_path, images="disk"), QUIET)
 
 

@@ -5,6 +5,8 @@ Axes: N rows, B batch, T horizon, S slots.
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -188,6 +190,7 @@ def decode_frames(
     where = "memory" if disk is None else "disk"
     needed = f"the frames need {gigabytes:.1f} GB of {where} ({rows} rows, {len(cameras)} cameras, {image_px} px)"
     if disk is not None:
+        disk.mkdir(parents=True, exist_ok=True)  # of several processes, another one makes the run's folder
         free = shutil.disk_usage(disk).free / 1e9
         if gigabytes > free:
             raise TrainingDataError(f"{disk}: {needed}, {free:.1f} GB are free")
@@ -206,6 +209,8 @@ def _room(shape: tuple[int, ...], disk: Path | None) -> npt.NDArray[np.uint8]:
     if disk is None:
         return np.empty(shape, dtype=np.uint8)
     with TemporaryFile(dir=disk) as file:
+        # Reserved at once: a write into a mapped file that finds the disk full would kill the process without a word.
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape))
         return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 
