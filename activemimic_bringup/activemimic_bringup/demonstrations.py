@@ -113,8 +113,11 @@ def _generate_share(plan: DemonstrationPlan, out: Path, seeds: list[int]) -> Ite
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
         policy = make_mover(plan.policy, robot, cameras, contract, Serving()) if plan.policy else None
+        extra: dict[str, object] = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
+        if plan.policy:
+            extra["policy"] = weights_digest(plan.policy)
         for seed in seeds:
-            yield _generate_one(plan, contract, robot, cameras, policy, _folder(out, plan, seed), seed)
+            yield _generate_one(plan, contract, robot, cameras, policy, extra, _folder(out, plan, seed), seed)
 
 
 def _generate_one(
@@ -123,6 +126,7 @@ def _generate_one(
     robot: LockstepRobot,
     cameras: CameraRenderer,
     policy: Mover | None,
+    extra: dict[str, object],
     folder: Path,
     seed: int,
 ) -> Demonstration:
@@ -132,13 +136,13 @@ def _generate_one(
         begins_s = rng.uniform(0.0, plan.latest_start_s) if late else 0.0
         teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng))
         teaching.advance(begins_s)
-        return _record(plan, contract, robot, cameras, teaching, folder, seed)
+        return _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
     turns = Turns.drawn(rng, make_task(plan.task).time_limit_s)
     while True:
         teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), turns, policy)
         status = teaching.advance(turns.first_s)
         if not (status.success or status.failure):
-            demonstration = _record(plan, contract, robot, cameras, teaching, folder, seed)
+            demonstration = _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
             if demonstration.success or not turns.shorten(demonstration.time_s):
                 return demonstration
             shutil.rmtree(folder)
@@ -152,13 +156,11 @@ def _record(
     robot: LockstepRobot,
     cameras: CameraRenderer,
     teaching: Teaching,
+    extra: dict[str, object],
     folder: Path,
     seed: int,
 ) -> Demonstration:
     frames = robot.rate_hz // (plan.camera_hz or robot.rate_hz)
-    extra: dict[str, object] = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
-    if plan.policy:
-        extra["policy"] = weights_digest(plan.policy)
     instruction = robot.simulation.instruction
     with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)
