@@ -1,4 +1,4 @@
-"""What the trainer's input costs, alone and beside the model, from memory and from the videos.
+"""What the trainer's input costs, alone and beside the model, from memory, from the disk and from the videos.
 
     python benchmarks/training_input.py training/configs/reaching_demo.yaml dataset=out/demo/dataset
 
@@ -44,11 +44,12 @@ def main() -> None:
     network = Network(FlowPolicy(model), spec.flow_steps, config.device, config.precision, config.recompute)
     print(f"{len(rows.state)} rows, {len(spec.cameras)} cameras, {model.image_px} px, batches of {config.batch_size}")
     print(f"{'images':8}{'workers':>8}{'alone':>16}{'in training':>16}{'waiting':>9}")
-    for source in ("memory", "video"):
-        if source == "memory":
-            frames = decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb)
-        else:
+    for source in ("memory", "disk", "video"):
+        if source == "video":
             frames = VideoFrames(dataset, spec.cameras, model.image_px)
+        else:
+            disk = config.out if source == "disk" else None
+            frames = decode_frames(dataset, spec.cameras, model.image_px, config.max_image_gb, disk=disk)
         data = replace(rows, frames=frames)
         examples = Examples(data, dataset.tasks, tokenizer, spec, normalization, model)
         batches = Batches(
@@ -59,6 +60,7 @@ def main() -> None:
             config.seed,
             device=config.device,
             augment=config.augment,
+            relight=config.relight,
         )
         for workers in arguments.workers:
             alone, _ = timed(batches, workers, arguments.batches, None)
