@@ -1,4 +1,7 @@
-"""The Finding expert: look left, or where the words say, else right; then that side's hand goes there and lifts."""
+"""The Finding expert: look left, or where the words say, else right; then that side's hand goes there and lifts.
+
+Both hands are drawn back meanwhile: beside the nearest yogurts they would hide them, and sweep them away.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,9 @@ _WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's 
 _REST_LIFT_M, _REST_PITCH_RAD = 0.40, 0.12
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
 _REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
+# The left arm while it looks: its hand 11 cm closer to the body than any yogurt, turned inwards as at the start.
+_DRAWN_BACK_RAD = np.array([0.475, 0.960, 0.155, -0.930, 0.050, 1.420, -2.000])
+_DRAWING_RAD_S = 0.7  # of the joint that has furthest to go
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
 _STRAIGHT_AT_Y_M, _TURN_RAD_M, _MOST_TURN_RAD = 0.40, np.deg2rad(170.0), np.deg2rad(60.0)
 _GRASP_ABOVE_TABLE_M = 0.08
@@ -81,8 +87,13 @@ class FindingExpert(Expert):
         self._arrived_s = 0.0
 
     def _search(self, yogurt: np.ndarray, command: np.ndarray) -> None:
-        """Turn the head in `command` (S,) one step; the arms wait until the yogurt has been in view for a while."""
+        """Head and arms in `command` (S,) one step: look until the yogurt has been in view for a while, hands back."""
         data = self.simulation.data
+        for side, hand in self._hands.items():
+            arm = hand.slots[-len(_DRAWN_BACK_RAD) :]
+            missing = _OUTWARDS[side] * _DRAWN_BACK_RAD - command[arm]
+            most = self.pace * _DRAWING_RAD_S * STEP_S
+            command[arm] += missing * min(1.0, most / max(float(np.abs(missing).max()), 1e-9))
         in_view = np.max(np.abs(view_angles_rad(data, "head", yogurt))) < self._half_view_rad - _EDGE_RAD
         self._seen_s = self._seen_s + STEP_S if in_view else 0.0
         if in_view:
