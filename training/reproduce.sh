@@ -22,13 +22,20 @@ demos() {  # TASK EPISODES FIRST_SEED FOLDER [OPTION…]
     activemimic sim demos --task "$1" --episodes "$2" --first-seed "$3" --camera-hz 10 --out "out/$1/$4" "${@:5}"
 }
 
+finding() {  # FOLDER FIRST_SEED EPISODES EPISODES_WITH_A_NAMED_SIDE [OPTION…]: as many of each in random packagings
+    local side=(--variation named_side) packaging=(--variation random_packaging) first=$2
+    demos finding "$3" "$first" "$1" "${@:5}"
+    demos finding "$3" $((first + 250)) "$1" "${@:5}" "${packaging[@]}"
+    demos finding "$4" $((first + 500)) "$1" "${@:5}" "${side[@]}"
+    demos finding "$4" $((first + 750)) "$1" "${@:5}" "${side[@]}" "${packaging[@]}"
+}
+
 demonstrate() {  # TASK
     case $1 in
         restocking) demos restocking 450 2000 demos --slips 0.3 ;;  # a slip beside a bottle topples it
         reaching) demos reaching 306 2000 demos ;;
         finding)  # short: most of what has to be learnt is its beginning
-            demos finding 330 2000 demos --late-starts 0.25
-            demos finding 110 3000 demos --late-starts 0.25 --variation named_side
+            finding demos 2000 165 55 --late-starts 0.25
             ;;
         pouring) demos pouring 400 2000 demos --late-starts 0.25 --slips 0.06 ;;  # a slip while it pours spoils it
     esac
@@ -36,8 +43,11 @@ demonstrate() {  # TASK
 
 correct() {  # TASK ROUND POLICY: the expert goes on from where the policy gets to
     local turns=(--policy "$3" --slips 0) first=$((5000 + 1000 * $2))
-    demos "$1" 250 $first "turns$2" "${turns[@]}"
-    [ "$1" != finding ] || demos finding 70 $((first + 500)) "turns$2" "${turns[@]}" --variation named_side
+    if [ "$1" = finding ]; then
+        finding "turns$2" $first 125 35 "${turns[@]}"
+    else
+        demos "$1" 250 $first "turns$2" "${turns[@]}"
+    fi
 }
 
 learn() {  # DATASET RUN [SETTING…]: from the demonstrations in `folders`

@@ -68,16 +68,23 @@ def test_the_yogurt_stands_in_one_of_two_regions_of_15_by_25_cm(simulation: Simu
         assert z == TABLE_HEIGHT_M + YOGURT_HEIGHT_M / 2
 
 
-def test_only_the_head_moves_before_the_yogurt_is_seen(simulation: Simulation) -> None:
-    head = [simulation.robot.slot_index[name] for name in ("head_yaw", "head_pitch")]
-    simulation.reset(0)
-    expert = make_expert(simulation, 0)
-    first = expert.act().copy()
-    while len(expert.arms) == 2:
-        command = expert.act()
-        if len(expert.arms) == 2:
-            np.testing.assert_array_equal(np.delete(command, head), np.delete(first, head))
-        step(simulation, command)
+def test_while_it_looks_the_head_turns_and_the_hands_are_drawn_back_clear_of_every_yogurt(
+    simulation: Simulation,
+) -> None:
+    index = simulation.robot.slot_index
+    still = [index[name] for name in ("waist_lift", "waist_pitch", "left_gripper", "right_gripper")]
+    nearest_m = REGION_CENTER_XY_M[0] - REGION_SIZE_M[0] / 2
+    for cell in (0, 9):  # of the left and of the right, the nearest ones
+        simulation.reset(0, cell=cell)
+        expert = make_expert(simulation, 0)
+        before = simulation.measured()
+        while len(expert.arms) == 2:
+            command = expert.act()
+            if len(expert.arms) == 2:
+                np.testing.assert_array_equal(command[still], before[still])
+            step(simulation, command)
+        for gripper in ("gripper_l", "gripper_r"):
+            assert simulation.data.body(f"{gripper}_center_link").xpos[0] < nearest_m - 0.08
 
 
 def test_the_expert_cannot_tell_the_side_before_it_has_looked(simulation: Simulation) -> None:
