@@ -16,7 +16,7 @@ declare -A PAPER=([restocking]=270 [reaching]=30 [finding]=60 [pouring]=90)
 declare -A PAPER_STEPS=([restocking]=9000 [reaching]=3000 [finding]=3000 [pouring]=4000)
 
 # After the first training, so many rounds: the policy and the expert move in turns, and training goes on with those too.
-declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=2 [pouring]=3)
+declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=2 [pouring]=4)
 
 demos() {  # TASK EPISODES FIRST_SEED FOLDER [OPTION…]
     activemimic sim demos --task "$1" --episodes "$2" --first-seed "$3" --camera-hz 10 --out "out/$1/$4" "${@:5}"
