@@ -25,7 +25,7 @@ _WEIGHTS = (0.1, 0.03, *(1.0,) * 7)  # body and arm share the motion: the arm's 
 _REST_LIFT_M, _REST_PITCH_RAD = 0.40, 0.12
 # The left arm with its hand level in the middle of its region; the right one is its mirror image.
 _REST_ARM_RAD = np.array([0.209, 0.829, -0.302, -1.041, -0.250, 0.665, -2.174])
-# The left arm while it looks: its hand 11 cm closer to the body than any yogurt, turned inwards as at the start.
+# The left arm while it looks: its hand 10 cm closer to the body than any yogurt, turned inwards as at the start.
 _DRAWN_BACK_RAD = np.array([0.475, 0.960, 0.155, -0.930, 0.050, 1.420, -2.000])
 _DRAWING_RAD_S = 0.7  # of the joint that has furthest to go
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
