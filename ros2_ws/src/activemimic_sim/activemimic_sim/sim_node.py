@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Collection
 from typing import Any
 
@@ -26,12 +25,12 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from activemimic_sim.experts import Expert, make_expert
 from activemimic_sim.experts.expert import STEP_S
+from activemimic_sim.pacing import PacedSimulation
 from activemimic_sim.rendering import RenderingError
 from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TASKS, SceneError, make_task
 from activemimic_sim.variations import VARIATIONS, make_variations
 
-_MAX_CATCH_UP_S = 0.1  # a simulation that fell further behind lets the time pass, and says so by its real-time factor
 _MAX_SEED = 2**31 - 1
 
 
@@ -74,7 +73,6 @@ class SimNode(Node):
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/expert", self._on_expert)
         self._ticks = 0
-        self._pace: deque[tuple[float, float]] = deque(maxlen=round(2 * self._contract.rate_hz))
         self._expert_ticks = round(STEP_S * self._contract.rate_hz)
         self.create_timer(1.0 / self._contract.rate_hz, self._on_timer)
         self.get_logger().info(f"ready: {self._contract.name}, task {task}, seed {seed}")
@@ -98,7 +96,7 @@ class SimNode(Node):
     def _reset(self) -> None:
         cell = self.get_parameter("cell").value
         self._simulation.reset(self.get_parameter("seed").value, None if cell < 0 else cell)
-        self._started_s = time.monotonic()
+        self._paced = PacedSimulation(self._simulation, time.monotonic())
         self._reset_ns = int(self.get_clock().now().nanoseconds)
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
@@ -117,14 +115,16 @@ class SimNode(Node):
 
     def _subscribe(self, sink: JointSink) -> None:
         def on_command(message: Any) -> None:
-            if hasattr(message, "header") and 0 < stamp_ns(message) < self._reset_ns:  # unstamped ones pass
+            now_ns, now_s = int(self.get_clock().now().nanoseconds), time.monotonic()
+            sent_ns = (stamp_ns(message) if hasattr(message, "header") else 0) or now_ns
+            if sent_ns < self._reset_ns:
                 return  # it waited in the queue while the scene was reset, and is for where the robot was before
             try:
                 indices, values = decode_slots(sink, message)
             except CodecError as error:
                 self.get_logger().error(f"command ignored: {error}", throttle_duration_sec=5.0)
                 return
-            self._simulation.command_slots(indices, values)
+            self._paced.command_slots(indices, values, now_s - max(0, now_ns - sent_ns) / 1e9)
 
         self.create_subscription(ros_class(sink.type), sink.topic, on_command, _profile(sink.qos))
 
@@ -142,7 +142,6 @@ class SimNode(Node):
             response.success = False
             response.message = str(error)
             return response
-        self._pace.clear()
         self._publish_state(self._reset_ns)  # before anybody is told of the reset and arms the robot
         self._publish_status()
         response.success = True
@@ -156,13 +155,8 @@ class SimNode(Node):
         return response
 
     def _on_timer(self) -> None:
-        now_s = time.monotonic()
-        behind_s = now_s - self._started_s - self._simulation.time_s
-        if behind_s > _MAX_CATCH_UP_S:
-            self._started_s += behind_s - _MAX_CATCH_UP_S
-        self._simulation.advance_to(now_s - self._started_s)
-        self._pace.append((now_s, self._simulation.time_s))
         now_ns = int(self.get_clock().now().nanoseconds)
+        self._paced.advance_to(time.monotonic())
         self._publish_state(now_ns)
         if self._expert is not None and self._ticks % self._expert_ticks == 0:
             self._teleop.publish(self._expert_chunk(self._expert, now_ns))
@@ -199,24 +193,17 @@ class SimNode(Node):
             "stage": status.stage,
             "points": status.points,
             "failure": status.failure,
-            "real_time_factor": f"{self._real_time_factor():.4f}",
+            "real_time_factor": f"{self._paced.real_time_factor():.4f}",
         }
         message = status.failure or ("success" if status.success else status.stage)
         self._status_publisher.publish(_status("sim", message, values))
 
     def _report(self, stamp_ns: int) -> None:
         array = DiagnosticArray(
-            status=[_status("sim", "running", {"real_time_factor": f"{self._real_time_factor():.4f}"})]
+            status=[_status("sim", "running", {"real_time_factor": f"{self._paced.real_time_factor():.4f}"})]
         )
         array.header.stamp = rclpy.time.Time(nanoseconds=stamp_ns).to_msg()
         self._diagnostics.publish(array)
-
-    def _real_time_factor(self) -> float:
-        """Simulated seconds a second, over the last two seconds."""
-        if len(self._pace) < 2:
-            return 1.0
-        (wall_0, simulated_0), (wall_1, simulated_1) = self._pace[0], self._pace[-1]
-        return (simulated_1 - simulated_0) / (wall_1 - wall_0)
 
 
 def _names(texts: str) -> list[str]:
