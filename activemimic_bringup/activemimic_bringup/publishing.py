@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,10 @@ import torch
 import yaml
 from activemimic_policy.atomic import written_beside
 from activemimic_policy.checkpoint import WEIGHTS, Checkpoint, load_checkpoint, write_files
+from activemimic_policy.spec import PolicySpec
+from activemimic_policy.strict import explain
 from activemimic_training.dataset.read import Dataset
+from pydantic import ValidationError
 
 from activemimic_bringup.evaluation.movers import weights_digest
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
@@ -28,6 +31,7 @@ from activemimic_bringup.evaluation.results import Protocol, Results, read_resul
 from activemimic_bringup.evaluation.statistics import wilson_interval
 
 CARD, TRAINING, EVALUATIONS = "card.md", "training.yaml", "evaluations"
+_AS_IT_IS: Mapping[str, float] = {}
 
 
 class PublishError(ValueError):
@@ -35,22 +39,22 @@ class PublishError(ValueError):
 
 
 def publish(
-    checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path, noise_scale: float | None = None
+    checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path, served: Mapping[str, float] = _AS_IT_IS
 ) -> None:
     """Write the folder `out` anew. A published checkpoint may be published again; it keeps its evaluations.
 
     Args:
-        noise_scale: from now on, of the noise that its chunks start from; None: as the checkpoint says.
+        served: fields of the spec that are something else from now on, as noise_scale and execute_steps.
 
     Raises:
-        PublishError: the checkpoint learnt from another dataset or does not fit float16, an evaluation tried other
-            weights than those that are published, or `out` holds something that was not published.
+        PublishError: the checkpoint learnt from another dataset, does not fit float16 or cannot be served so, an
+            evaluation tried other weights than those that are published, or `out` holds something that was not
+            published.
         CheckpointError, DatasetError, ResultsError: a part cannot be read.
     """
     _check_place(out)
     loaded, data = load_checkpoint(checkpoint), Dataset(dataset)
-    if noise_scale is not None:
-        loaded = replace(loaded, spec=loaded.spec.model_copy(update={"noise_scale": noise_scale}))
+    loaded = replace(loaded, spec=_served(loaded.spec, served))
     _check_dataset(checkpoint, loaded, data)
     _check_range(checkpoint, loaded)
     files = {path.stem: path for path in (checkpoint / EVALUATIONS).glob("*.json")}
@@ -78,6 +82,13 @@ def published_evaluations(folder: Path) -> dict[str, Results]:
 def withheld(protocol: Protocol) -> int:
     """What was kept from the policy: 0 nothing, 1 the look that it knows, 2 what it needs to see or to be told."""
     return 2 if protocol.zeroed_cameras or protocol.instruction else bool(protocol.variations)
+
+
+def _served(spec: PolicySpec, changed: Mapping[str, float]) -> PolicySpec:
+    try:
+        return PolicySpec.model_validate({**spec.model_dump(), **changed})
+    except ValidationError as error:
+        raise PublishError("; ".join(explain(error, "policy"))) from None
 
 
 def _check_place(out: Path) -> None:

@@ -112,13 +112,18 @@ def publish(
     noise_scale: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Of the noise that chunks start from; default: as it is.")
     ] = None,
+    execute_steps: Annotated[
+        int | None, typer.Option(min=1, help="Of a chunk, before the next one is wanted; default: as it is.")
+    ] = None,
 ) -> None:
     """Write a checkpoint as it is given to others: half the size, with its data card and its evaluations."""
     from activemimic_bringup.checked_policy import checkpoint_folder
     from activemimic_bringup.publishing import CARD
     from activemimic_bringup.publishing import publish as run
 
-    run(checkpoint_folder(checkpoint), dataset, evaluation or [], out, noise_scale)
+    changed = {"noise_scale": noise_scale, "execute_steps": execute_steps}
+    served = {field: value for field, value in changed.items() if value is not None}
+    run(checkpoint_folder(checkpoint), dataset, evaluation or [], out, served)
     size_mb = sum(file.stat().st_size for file in out.rglob("*")) / 1e6
     typer.echo(f"{out}: {size_mb:.1f} MB; card: {out / CARD}")
 

@@ -80,14 +80,21 @@ def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
     assert (published / "card.md").read_text() == before
 
 
+def test_what_a_policy_cannot_be_served_with_is_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"policy: execute_steps 99 exceeds horizon \d+"):
+        publish(checkpoint, dataset, [], tmp_path / "reaching", {"execute_steps": 99})
+    assert not (tmp_path / "reaching").exists()
+
+
 def test_a_policy_that_starts_from_less_noise_is_another_one_to_evaluations(
     checkpoint: Path, dataset: Path, tmp_path: Path
 ) -> None:
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
     tried = evaluation(tmp_path / "plan", published, [True])
-    publish(published, dataset, [], published, noise_scale=0.5)
-    assert load_checkpoint(published).spec.noise_scale == 0.5
+    publish(published, dataset, [], published, {"noise_scale": 0.5, "execute_steps": 1})
+    spec = load_checkpoint(published).spec
+    assert (spec.noise_scale, spec.execute_steps) == (0.5, 1)
     assert "normal noise times 0.5" in (published / "card.md").read_text()
     with pytest.raises(PublishError, match=r"expected trials of the published weights"):
         publish(published, dataset, [tried], published)
