@@ -18,7 +18,7 @@ from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED, published_p
 from activemimic_bringup.graph import GRAPHS
 from activemimic_bringup.nodes.parameters import NODES, Parameter
 from activemimic_bringup.nodes.topics import SERVICES, TOPICS
-from activemimic_bringup.publishing import SUCCESS_HEAD, published_evaluations, success_row
+from activemimic_bringup.publishing import published_evaluations, success_table
 from activemimic_description.contract import Contract, load_contract
 from activemimic_sim.tasks import TASKS
 from activemimic_sim.tasks.task import LASTS_S
@@ -107,7 +107,7 @@ def policies_page() -> str:
     ]
     for folder in sorted(SHIPPED.iterdir()):
         evaluations = published_evaluations(folder).values()
-        lines += [f"## {folder.name}", "", *_table(SUCCESS_HEAD, map(success_row, evaluations)), ""]
+        lines += [f"## {folder.name}", "", *_table(*success_table(evaluations)), ""]
     lines += [
         "After the interval: medians of the time of a success, of the time at which the head camera first saw the "
         "target (at least 20 pixels of it), and of how far the head turned, there and back; not watched through ROS.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +140,13 @@ def success_row(results: Results) -> tuple[str, ...]:
     )
 
 
+def success_table(evaluations: Collection[Results]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of all evaluations of a policy; those of one that does several tasks name the task."""
+    if len({results.protocol.task for results in evaluations}) < 2:
+        return SUCCESS_HEAD, [success_row(results) for results in evaluations]
+    return ("task", *SUCCESS_HEAD), [(results.protocol.task, *success_row(results)) for results in evaluations]
+
+
 def how(results: Results) -> str:
     """In words how an evaluation was run: by what path, and what was changed."""
     protocol = results.protocol
@@ -155,9 +162,9 @@ def how(results: Results) -> str:
 def _card(name: str, folder: Path, checkpoint: Checkpoint, data: Dataset) -> str:
     parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
     training, spec = checkpoint.training, checkpoint.spec
-    heads = [f"| {' | '.join(SUCCESS_HEAD)} |", "|---" * len(SUCCESS_HEAD) + "|"]
-    rows = [f"| {' | '.join(success_row(results))} |" for results in published_evaluations(folder).values()]
-    successes = "\n".join([*heads, *rows])
+    head, rows = success_table(published_evaluations(folder).values())
+    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    successes = "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
     return f"""# {name}
 
 A policy for the simulated AGIBOT G1, {parameters / 1e6:.2f} M parameters stored as float16

@@ -24,8 +24,8 @@ def checkpoint(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "checkpoint"
 
 
-def evaluation(folder: Path, policy: Path, successes: list[bool]) -> Path:
-    protocol = Protocol("lockstep", "reaching", str(policy), "reaching", 22.0, weights=weights_digest(str(policy)))
+def evaluation(folder: Path, policy: Path, successes: list[bool], task: str = "reaching") -> Path:
+    protocol = Protocol("lockstep", task, str(policy), task, 22.0, weights=weights_digest(str(policy)))
     trials = [
         Trial(number, 1_000_000 + number, None, success, int(success), "lifted", "", 12.0, {})
         for number, success in enumerate(successes)
@@ -67,6 +67,20 @@ def test_what_was_tried_as_it_is_meant_comes_first(checkpoint: Path, dataset: Pa
         save_trials(folder / "results.json", replace(results.protocol, **changes), results.trials)
     publish(published, dataset, tried, published)
     assert list(published_evaluations(published)) == ["plan", "flashing", "all_black"]
+
+
+def test_the_card_of_a_policy_that_does_several_tasks_names_them(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "both"
+    publish(checkpoint, dataset, [], published)
+    tried = [evaluation(tmp_path / task, published, [True], task) for task in ("reaching", "finding")]
+    publish(published, dataset, tried[:1], published)
+    assert "| trials | success |" in (published / "card.md").read_text()
+    publish(published, dataset, tried, published)
+    card = (published / "card.md").read_text()
+    assert "| task | trials | success |" in card
+    assert "| finding | lock-step, the published trials | 1 of 1 |" in card
 
 
 def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
