@@ -39,6 +39,7 @@ class DemonstrationPlan:
 
     Attributes:
         variations: how the scenes differ from the task's own look.
+        cells: of the task, one after the other as seeds count up; none: each seed draws its own.
         camera_hz: how often the cameras are stored; the contract's own rate if None. Rendering is most of the work.
         late_starts: the share of episodes that begin in the midst of the motion, at some moment before
             `latest_start_s`: what every episode begins with, seen in a few of them, is enough to learn it.
@@ -54,12 +55,17 @@ class DemonstrationPlan:
     task: str
     contract: str = "g1_sim"
     variations: tuple[str, ...] = ()
+    cells: tuple[int, ...] = ()
     camera_hz: int | None = None
     late_starts: float = 0.75
     latest_start_s: float = 5.0
     slips: float = 0.4
     slip_rad: float = 0.10
     policy: str = ""
+
+    def cell(self, seed: int) -> int | None:
+        """Of the scene of a seed; None where the seed draws it."""
+        return self.cells[seed % len(self.cells)] if self.cells else None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def generate(
     Failed episodes are kept, with their outcome. What a killed run left half written is removed.
 
     Raises:
-        SceneError: there is no such task or variation.
+        SceneError: there is no such task, variation or cell.
         PolicyNameError, PolicyMismatchError: there is no such checkpoint, or it was trained for another robot.
         HeldOutSeedError: a seed belongs to the published trial plans.
     """
@@ -93,7 +99,9 @@ def generate(
         )
     if plan.policy:
         check_policy_name(plan.policy)
-    Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.task), plan.variations)
+    simulation = Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.task), plan.variations)
+    for cell in plan.cells:
+        simulation.reset(0, cell)
     out.mkdir(parents=True, exist_ok=True)
     for unfinished in out.glob("*.recording"):
         shutil.rmtree(unfinished)
@@ -134,12 +142,12 @@ def _generate_one(
     if policy is None:
         late = rng.random() < plan.late_starts
         begins_s = rng.uniform(0.0, plan.latest_start_s) if late else 0.0
-        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng))
+        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), cell=plan.cell(seed))
         teaching.advance(begins_s)
         return _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
     turns = Turns.drawn(rng, make_task(plan.task).time_limit_s)
     while True:
-        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), turns, policy)
+        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), turns, policy, plan.cell(seed))
         status = teaching.advance(turns.first_s)
         if not (status.success or status.failure):
             demonstration = _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
@@ -161,6 +169,8 @@ def _record(
     seed: int,
 ) -> Demonstration:
     frames = robot.rate_hz // (plan.camera_hz or robot.rate_hz)
+    if plan.cells:
+        extra = {**extra, "cell": plan.cell(seed)}
     instruction = robot.simulation.instruction
     with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)

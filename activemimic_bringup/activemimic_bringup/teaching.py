@@ -30,9 +30,10 @@ class Teaching:
         slips: Slips,
         turns: Turns | None = None,
         policy: Mover | None = None,
+        cell: int | None = None,
     ) -> None:
-        """Args: turns: the policy's; None: the expert moves alone."""
-        robot.reset(seed)
+        """Args: turns: the policy's; None: the expert moves alone. cell: of the task; None: the seed draws it."""
+        robot.reset(seed, cell)
         if policy is not None:
             policy.reset(seed)
         self._robot, self._slips, self._turns, self._policy = robot, slips, turns, policy

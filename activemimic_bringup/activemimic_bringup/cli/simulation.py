@@ -20,6 +20,10 @@ def demos(
         int | None, typer.Option(min=1, help="How often the cameras are stored; default: the contract's rate.")
     ] = None,
     variation: Annotated[list[str] | None, typer.Option(help="A variation of the scenes; may be repeated.")] = None,
+    cell: Annotated[
+        list[int] | None,
+        typer.Option(help="Only scenes of this cell of the task's trial plan; may be repeated, and they take turns."),
+    ] = None,
     contract: Annotated[str, typer.Option(help="Robot contract: a name or a YAML file.")] = "g1_sim",
     late_starts: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the episodes that begin in the first 5 s of the motion.")
@@ -37,7 +41,16 @@ def demos(
 
     from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 
-    plan = DemonstrationPlan(task, contract, tuple(variation or ()), camera_hz, late_starts, slips=slips, policy=policy)
+    plan = DemonstrationPlan(
+        task,
+        contract,
+        tuple(variation or ()),
+        tuple(cell or ()),
+        camera_hz,
+        late_starts,
+        slips=slips,
+        policy=policy,
+    )
     seeds = list(range(first_seed, first_seed + episodes))
     failed: list[int] = []
     with Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:

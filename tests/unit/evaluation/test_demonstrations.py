@@ -13,6 +13,7 @@ from activemimic_bringup.evaluation.movers import PolicyNameError, weights_diges
 from activemimic_description.codec import decode_image, decode_slots, stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
+from activemimic_sim.tasks import SceneError
 from activemimic_training.bags import EpisodeReader
 from activemimic_training.dataset.read import Dataset
 from generated import FPS, Generated
@@ -80,6 +81,24 @@ def test_in_turns_with_a_policy_only_the_expert_is_to_be_imitated(tmp_path: Path
     (other,) = generate(replace(plan, policy="", late_starts=0.0), alone, [4], workers=1)
     start = commands[0] - _commands(EpisodeReader(other.folder))[1][0]
     assert np.abs(start).max() > 0.01  # where the policy has brought it
+
+
+def test_cells_take_turns_as_seeds_count_up(tmp_path: Path) -> None:
+    """What the expert of a seed does is what it does in the scene of that cell."""
+    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=0.0, slips=0.0, cells=(2, 0))
+    made = generate(plan, tmp_path / "both", [2, 3], workers=1)
+    assert [EpisodeReader(it.folder).info.extra["cell"] for it in made] == [2, 0]
+    (alone,) = generate(replace(plan, cells=(0,)), tmp_path / "alone", [3], workers=1)
+    (other,) = generate(replace(plan, cells=(1,)), tmp_path / "other", [3], workers=1)
+    reached = [_commands(EpisodeReader(it.folder))[1][-1] for it in (made[1], alone, other)]
+    np.testing.assert_array_equal(reached[0], reached[1])
+    assert np.abs(reached[0] - reached[2]).max() > 0.01
+
+
+def test_a_cell_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="task reaching: expected a cell of 0 to 8, found 9"):
+        generate(DemonstrationPlan("reaching", cells=(0, 9)), tmp_path / "out", [1])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
