@@ -26,7 +26,7 @@ def launch(dataset, *outs, die=0):
 
 @pytest.fixture(scope="module")
 def runs(dataset, tmp_path_factory):
-    """Runs of 5 steps: of one process; of two; of two that were killed after step 3, saved after step 2."""
+    """Runs of 5 steps: of one process; two; two by blocks; two that were killed after step 3, saved after step 2."""
     root = tmp_path_factory.mktemp("ranks")
     train(configured(dataset, root / "one", **SETTINGS), QUIET)
     killed = launch(dataset, root / "killed", die=3)
@@ -34,17 +34,18 @@ def runs(dataset, tmp_path_factory):
     assert "Signal 9" in killed.stderr, killed.stderr
     assert [metrics.step for metrics in read_metrics(root / "killed/metrics.csv")] == [1, 2, 3]
     shutil.copytree(root / "killed", root / "continued_by_one")
-    done = launch(dataset, root / "killed", root / "two")
+    done = launch(dataset, root / "killed", root / "two", root / "two_by_blocks")
     assert done.returncode == 0, done.stderr
     return root
 
 
-def test_two_processes_learn_what_one_learns(runs):
-    assert losses(runs / "two") == pytest.approx(losses(runs / "one"), rel=1e-6)
-    one, two = (load_checkpoint(runs / name / "checkpoint").weights for name in ("one", "two"))
+@pytest.mark.parametrize("several", ["two", "two_by_blocks"])
+def test_two_processes_learn_what_one_learns(runs, several):
+    assert losses(runs / several) == pytest.approx(losses(runs / "one"), rel=1e-6)
+    one, two = (load_checkpoint(runs / name / "checkpoint").weights for name in ("one", several))
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
     errors = [
-        [look.action_error for look in read_validations(runs / name / "validation.csv")] for name in ("one", "two")
+        [look.action_error for look in read_validations(runs / name / "validation.csv")] for name in ("one", several)
     ]
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 

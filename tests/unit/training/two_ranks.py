@@ -1,6 +1,7 @@
 """Runs of two processes, started by torchrun: `two_ranks.py DATASET OUT DIE`.
 
-The run in OUT is trained; with DIE above 0 the first process ends itself by SIGKILL after that step.
+The run in OUT is trained, the network sharded block by block where OUT ends in `blocks`; with DIE above 0 the first
+process ends itself by SIGKILL after that step.
 """
 
 import os
@@ -9,6 +10,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+from activemimic_training.trainer import parallel
 from activemimic_training.trainer import train as module
 from activemimic_training.trainer.parallel import join_ranks
 from training_runs import QUIET, configured
@@ -28,4 +30,5 @@ if __name__ == "__main__":
     with join_ranks("cpu") as ranks:  # once: torchrun's meeting point serves one meeting
         module.join_ranks = lambda _: nullcontext(ranks)
         for out in sys.argv[2].split(","):
+            parallel.BLOCKWISE_FROM = 0 if out.endswith("blocks") else 10**9
             module.train(configured(Path(sys.argv[1]), Path(out), **SETTINGS), QUIET)

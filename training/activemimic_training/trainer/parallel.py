@@ -1,7 +1,7 @@
 """One process or many, as `torchrun` starts them: who this one is, and how the network is spread over them.
 
-Weights, averages and moments are sharded (FSDP2): every process keeps its part of each, and a block's weights are
-whole only while it runs.
+Weights, averages and moments are sharded (FSDP2): every process keeps its part of each. Of a large network a block's
+weights are whole only while it runs; a small one is whole during a step, which takes far fewer messages.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from activemimic_training.trainer.network import Network
 
 # The others wait while the first evaluates in the simulator.
 _LONGEST_WAIT = timedelta(hours=12)
+
+BLOCKWISE_FROM = 100_000_000  # parameters; below, 400 MB of whole weights are no burden
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
 
 
 def spread(network: Network, ranks: Ranks) -> None:
-    """Shards the network over all processes, block by block; alone it stays as it is."""
+    """Shards the network over all processes, block by block if it is large; alone it stays as it is."""
     if ranks.count == 1:
         return
     # Keys and values are views; nothing changes them in place.
@@ -86,10 +88,11 @@ def spread(network: Network, ranks: Ranks) -> None:
     mesh = init_device_mesh(torch.device(ranks.device).type, (ranks.count,))
     for parameter in network.parameters():
         parameter.data = parameter.data.contiguous()
-    policy = network.policy
-    for blocks in (policy.vision.blocks, policy.prefix.blocks, policy.expert.blocks):
-        for block in blocks:
-            fully_shard(block, mesh=mesh)
+    if sum(parameter.numel() for parameter in network.parameters()) >= BLOCKWISE_FROM:
+        policy = network.policy
+        for blocks in (policy.vision.blocks, policy.prefix.blocks, policy.expert.blocks):
+            for block in blocks:
+                fully_shard(block, mesh=mesh)
     fully_shard(network, mesh=mesh)
 
 
