@@ -27,6 +27,7 @@ from activemimic_bringup.teaching import Slips, Teaching
 from activemimic_bringup.turns import Turns
 
 _JPEG_QUALITY = 90
+_LEAST_SHOWN_S = 0.5  # an expert who takes over later has nothing to show
 
 
 class HeldOutSeedError(ValueError):
@@ -49,7 +50,7 @@ class DemonstrationPlan:
             are survived close to an object too.
         policy: a checkpoint that moves the robot in turns with the expert, who shows how to go on from where that
             policy gets to (DAgger, Ross et al. 2011). It begins, unrecorded, in place of late starts; in its later
-            turns its rows are masked. Where it ruins the scene, the expert takes over earlier.
+            turns its rows are masked. Where it ruins the scene, or leaves nothing to do, the expert takes over earlier.
     """
 
     task: str
@@ -151,7 +152,8 @@ def _generate_one(
         status = teaching.advance(turns.first_s)
         if not (status.success or status.failure):
             demonstration = _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
-            if demonstration.success or not turns.shorten(demonstration.time_s):
+            shown_s = demonstration.time_s - turns.first_s
+            if (demonstration.success and shown_s >= _LEAST_SHOWN_S) or not turns.shorten(demonstration.time_s):
                 return demonstration
             shutil.rmtree(folder)
         elif not turns.shorten(robot.simulation.time_s):

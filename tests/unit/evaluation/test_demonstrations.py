@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 from activemimic_bringup.evaluation.movers import PolicyNameError, weights_digest
+from activemimic_bringup.turns import Turns
 from activemimic_description.codec import decode_image, decode_slots, stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
@@ -81,6 +82,16 @@ def test_in_turns_with_a_policy_only_the_expert_is_to_be_imitated(tmp_path: Path
     (other,) = generate(replace(plan, policy="", late_starts=0.0), alone, [4], workers=1)
     start = commands[0] - _commands(EpisodeReader(other.folder))[1][0]
     assert np.abs(start).max() > 0.01  # where the policy has brought it
+
+
+def test_an_expert_that_would_come_too_late_takes_over_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = DemonstrationPlan("reaching", camera_hz=5, slips=0.0, policy="reaching")
+    monkeypatch.setattr(Turns, "drawn", lambda rng, _: Turns([(0.0, 60.0)], rng))
+    (alone,) = generate(plan, tmp_path / "alone", [4], workers=1)
+    monkeypatch.setattr(Turns, "drawn", lambda rng, _: Turns([(0.0, alone.time_s - 0.1)], rng))
+    (made,) = generate(plan, tmp_path / "late", [4], workers=1)
+    assert made.success
+    assert len(_commands(EpisodeReader(made.folder))[0]) >= 0.5 * RATE_HZ
 
 
 def test_cells_take_turns_as_seeds_count_up(tmp_path: Path) -> None:
