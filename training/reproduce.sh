@@ -16,7 +16,7 @@ declare -A PAPER=([restocking]=270 [reaching]=30 [finding]=60 [pouring]=90)
 declare -A PAPER_STEPS=([restocking]=9000 [reaching]=3000 [finding]=3000 [pouring]=4000)
 
 # After the first training, so many rounds: the policy and the expert move in turns, and training goes on with those too.
-declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=2 [pouring]=4)
+declare -A ROUNDS=([restocking]=2 [reaching]=0 [finding]=2 [pouring]=4 [four_tasks]=2)
 
 demos() {  # TASK EPISODES FIRST_SEED FOLDER [OPTION…]
     activemimic sim demos --task "$1" --episodes "$2" --first-seed "$3" --camera-hz 10 --out "out/$1/$4" "${@:5}"
@@ -41,18 +41,30 @@ demonstrate() {  # TASK
     esac
 }
 
-correct() {  # TASK ROUND POLICY: the expert goes on from where the policy gets to
-    local turns=(--policy "$3" --slips 0) first=$((5000 + 1000 * $2))
+correct() {  # TASK FOLDER FIRST_SEED POLICY: the expert goes on from where the policy gets to
+    local turns=(--policy "$4" --slips 0)
     if [ "$1" = finding ]; then
-        finding "turns$2" $first 125 35 "${turns[@]}"
+        finding "$2" "$3" 125 35 "${turns[@]}"
     else
-        demos "$1" 250 $first "turns$2" "${turns[@]}"
+        demos "$1" 250 "$3" "$2" "${turns[@]}"
     fi
 }
 
 learn() {  # DATASET RUN [SETTING…]: from the demonstrations in `folders`
     [ -d "$1" ] || activemimic dataset build "${folders[@]}" --out "$1" --fps 10 "${most[@]}"
     activemimic train "training/configs/$policy.yaml" "dataset=$1" "out=$2" "${@:3}"
+}
+
+go_on() {  # FOLDER FIRST_SEED: the rounds after the first training, from `run` and `folders` on
+    for ((round = 1; round <= ROUNDS[$policy]; round++)); do
+        for task in "${tasks[@]}"; do
+            correct "$task" "$1$round" $(($2 + 1000 * round)) "$run/checkpoint"
+            folders+=("out/$task/$1$round")
+        done
+        dataset=$out/dataset$round
+        learn "$dataset" "$out/train$round" "start_from=$run/checkpoint"
+        run=$out/train$round
+    done
 }
 
 try() {  # TASK NAME [OPTION…]
@@ -72,13 +84,7 @@ for policy in "$@"; do
             dataset=$out/dataset run=$out/train
             learn "$dataset" "$run" "${settings[@]}"
             if [ "$BUDGET" = free ]; then
-                for ((round = 1; round <= ROUNDS[$policy]; round++)); do
-                    correct "$policy" "$round" "$run/checkpoint"
-                    folders+=("out/$policy/turns$round")
-                    dataset=$out/dataset$round
-                    learn "$dataset" "$out/train$round" "start_from=$run/checkpoint"
-                    run=$out/train$round
-                done
+                go_on turns 5000
                 case $policy in
                     restocking | finding)  # those that are tried in flashing light
                         learn "$dataset" "$out/relit" "start_from=$run/checkpoint" relight=true
@@ -95,6 +101,7 @@ for policy in "$@"; do
                 folders+=("out/$task"/{demos,turns*})
             done
             learn "$dataset" "$run" "start_from=out/pouring/train${ROUNDS[pouring]}/checkpoint"
+            go_on for_all_turns 15000
             ;;
         *) echo "unknown task '$policy': expected ${TASKS[*]} four_tasks" >&2; exit 2 ;;
     esac
