@@ -47,6 +47,10 @@ _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
 _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
 _MISAIM_M = 0.04
 _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and of one that has closed on nothing
+# A cup leaves the fingers 14 mm on either side: a hand moves in, and closes, wherever the cup is between them.
+_BETWEEN_M, _AHEAD_M = 0.012, 0.018
+_LEVEL_RAD = 0.15  # a cup that is held askew looks tilted, and full or empty, when it is not
+_INTO_LINE = 4.0  # how far back a hand stays for each metre that the cup is not between its fingers
 
 
 class PouringExpert(Expert):
@@ -139,7 +143,7 @@ class PouringExpert(Expert):
     def _grasp(self, cup: str) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Line up behind the cup, move in and close."""
         hand = self._hands[cup]
-        tip, _ = hand.pose()
+        tip, R = hand.pose()
         grip = self._middle(cup)
         yaw = self._yaw(cup, grip)
         rotation = _level_hand(cup, yaw, 0.0)
@@ -147,12 +151,13 @@ class PouringExpert(Expert):
         ahead, beside = off @ _forward(yaw), abs(off @ _left(yaw))
         aside = float(np.hypot(beside, off[2]))
         closed = hand.closed()
-        lined_up = aside < 0.010 and abs(ahead) < 0.012
+        level = np.trace(R.T @ rotation) > 1 + 2 * np.cos(_LEVEL_RAD)
+        lined_up = aside < _BETWEEN_M and abs(ahead) < _AHEAD_M and level
         if closed < _MISSED and (lined_up or (closed > _CLOSING and aside < 0.03)):
             return tip, rotation, _SPEED_M_S, 1.0
         # A funnel: the less the hand is in line with the cup, the further back and the higher it stays.
         misaim = self._misaim[cup] * np.clip((np.linalg.norm(off) - 0.16) / 0.1, 0.0, 1.0)
-        goal = grip + misaim - np.clip(6.0 * (aside - 0.006), 0.0, _BACK_M) * _forward(yaw)
+        goal = grip + misaim - np.clip(_INTO_LINE * (aside - 0.008), 0.0, _BACK_M) * _forward(yaw)
         goal[2] += np.clip(3.0 * (beside - 0.02), 0.0, _CLEAR_M)
         return goal, rotation, _LAST_SPEED_M_S if np.linalg.norm(off) < _BACK_M + 0.01 else _SPEED_M_S, 0.0
 
