@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from activemimic_description.messages import RosMessages, ros_class
 from activemimic_training.bags import load_episode_info
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World, wait_until
@@ -96,10 +99,11 @@ def test_a_reset_refuses_what_cannot_be_and_goes_from_task_to_task(world: World)
     assert graph.stop() == {"sim": 0}
 
 
-def test_a_command_that_waited_while_the_scene_was_reset_moves_nothing(world: World) -> None:
+@contextmanager
+def simulator(world: World, **parameters: str) -> Iterator[tuple[list[np.ndarray], Callable[[np.ndarray, int], None]]]:
+    """The simulator alone: every joint state (S,) it publishes, and how to command all slots at a stamp."""
     contract, lines = load_contract("g1_sim"), []
     (source,), (sink,) = contract.state, contract.commands
-    elbow = contract.slots.index("left_arm_4")
     states: list[np.ndarray] = []
 
     def on_state(message) -> None:
@@ -109,9 +113,18 @@ def test_a_command_that_waited_while_the_scene_was_reset_moves_nothing(world: Wo
     listener = world.node.create_subscription(ros_class(source.type), source.topic, on_state, 10)
     commands = world.node.create_publisher(ros_class(sink.type), sink.topic, 10)
     environment = {"ROS_DOMAIN_ID": str(world.domain)}
-    with RunningGraph(GRAPHS["sim"].specs({})[:1], lambda _, line: lines.append(line), environment):
+    with RunningGraph(GRAPHS["sim"].specs(parameters)[:1], lambda _, line: lines.append(line), environment):
         wait_until(lambda: any("[sim]: ready" in line for line in lines), f"the simulator; so far: {lines}", 40.0)
         wait_until(lambda: commands.get_subscription_count() > 0 and bool(states), "the simulator to listen")
+        yield states, lambda slots, stamp_ns: commands.publish(encode_slots(sink, slots, stamp_ns, RosMessages()))
+    world.node.destroy_subscription(listener)
+    world.node.destroy_publisher(commands)
+    wait_until(lambda: world.node.count_publishers(sink.topic) == 0, "the simulator to be alone again")
+
+
+def test_a_command_that_waited_while_the_scene_was_reset_moves_nothing(world: World) -> None:
+    elbow = load_contract("g1_sim").slots.index("left_arm_4")
+    with simulator(world) as (states, command):
         before_ns = world.now_ns()
         assert world.call(Trigger, "/sim/reset").success
         states.clear()
@@ -120,12 +133,37 @@ def test_a_command_that_waited_while_the_scene_was_reset_moves_nothing(world: Wo
         away = start.copy()
         away[elbow] += 0.4
         for stamp_ns, moves in ((before_ns, False), (world.now_ns(), True)):
-            commands.publish(encode_slots(sink, away, stamp_ns, RosMessages()))
+            command(away, stamp_ns)
             time.sleep(1.0)
             assert (abs(states[-1][elbow] - start[elbow]) > 0.2) == moves
-    world.node.destroy_subscription(listener)
-    world.node.destroy_publisher(commands)
-    wait_until(lambda: world.node.count_publishers(sink.topic) == 0, "the simulator to be alone again")
+
+
+def test_an_expert_that_is_called_to_a_robot_on_its_way_goes_on_from_there(world: World) -> None:
+    slots = load_contract("g1_sim").slots
+    yaw, pitch = slots.index("head_yaw"), slots.index("head_pitch")
+    targets: list[float] = []
+
+    def on_chunk(message: JointTrajectory) -> None:
+        targets.append(message.points[0].positions[message.joint_names.index("head_yaw")])
+
+    teleop = world.node.create_subscription(JointTrajectory, "/activemimic/teleop", on_chunk, 10)
+    with simulator(world, task="finding") as (states, command):
+
+        def first_turn() -> float:
+            """How far the expert turns the head in its first second."""
+            targets.clear()
+            assert world.call(SetBool, "/sim/expert", data=True).success
+            wait_until(lambda: len(targets) >= 10, "a second of the expert")
+            assert world.call(SetBool, "/sim/expert", data=False).success
+            return targets[9] - states[-1][yaw]
+
+        assert first_turn() > 0.2  # it looks to the left first
+        turned = states[-1].copy()
+        turned[[yaw, pitch]] = 0.3, 0.45
+        command(turned, world.now_ns())
+        wait_until(lambda: abs(states[-1][yaw] - 0.3) < 0.01 and states[-1][pitch] > 0.44, "the head to be turned")
+        assert first_turn() < -0.2  # a lowered gaze has been to the left already
+    world.node.destroy_subscription(teleop)
 
 
 def test_an_evaluator_alone_names_the_service_it_misses(world: World, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import rclpy
 from activemimic_description.codec import CodecError, decode_slots, encode_image, encode_slots, stamp_ns
 from activemimic_description.contract import ContractError, JointSink, Qos, load_contract
@@ -32,13 +33,14 @@ from activemimic_sim.tasks import TASKS, SceneError, make_task
 from activemimic_sim.variations import VARIATIONS, make_variations
 
 _MAX_SEED = 2**31 - 1
+_MOVED = 0.05  # rad, m: a slot that is so far from where the scene began has been moved by somebody
 
 
 class SimNode(Node):
     """Publishes state and cameras at the contract's rate, obeys its commands, and reports the task on ~/task.
 
     Services: ~/reset (Trigger; places everything for the parameters `task`, `seed`, `cell` and `variations`),
-    ~/expert (SetBool; the task's expert teleoperates through /activemimic/teleop).
+    ~/expert (SetBool; the task's expert teleoperates through /activemimic/teleop, from wherever the robot is by then).
     """
 
     def __init__(self) -> None:
@@ -97,6 +99,7 @@ class SimNode(Node):
         cell = self.get_parameter("cell").value
         self._simulation.reset(self.get_parameter("seed").value, None if cell < 0 else cell)
         self._paced = PacedSimulation(self._simulation, time.monotonic())
+        self._began_at = self._simulation.measured()
         self._reset_ns = int(self.get_clock().now().nanoseconds)
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
@@ -150,6 +153,8 @@ class SimNode(Node):
 
     def _on_expert(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._expert = make_expert(self._simulation, self._simulation.seed) if request.data else None
+        if self._expert is not None and np.abs(self._simulation.measured() - self._began_at).max() > _MOVED:
+            self._expert.take_over()
         response.success = True
         response.message = "the expert teleoperates" if request.data else "the expert rests"
         return response
