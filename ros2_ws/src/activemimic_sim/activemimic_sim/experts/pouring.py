@@ -48,7 +48,9 @@ _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
 _MISAIM_M = 0.04
 _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and of one that has closed on nothing
 # A cup leaves the fingers 14 mm on either side: a hand moves in, and closes, wherever the cup is between them.
-_BETWEEN_M, _AHEAD_M = 0.012, 0.018
+_BETWEEN_M, _AHEAD_M = 0.012, 0.012
+# How far before or beyond a cup's middle, and below or above, it is grasped: policies grasp it anyhow, and shall pour.
+_GRASP_M = (-0.010, -0.010), (0.035, 0.020)
 _LEVEL_RAD = 0.15  # a cup that is held askew looks tilted, and full or empty, when it is not
 _INTO_LINE = 4.0  # how far back a hand stays for each metre that the cup is not between its fingers
 
@@ -70,6 +72,7 @@ class PouringExpert(Expert):
         }
         # From afar a hand aims a little beside its cup, as anybody's would; that fades on the way.
         self._misaim = {cup: self.rng.uniform(-_MISAIM_M, _MISAIM_M, 3) for cup in GRIPPERS}
+        self._grasp_m = {cup: self.rng.uniform(*_GRASP_M) for cup in GRIPPERS}
         self._unseen = list(GRIPPERS)
         self._tilted_s = 0.0
         self._emptied = False
@@ -144,8 +147,9 @@ class PouringExpert(Expert):
         """Line up behind the cup, move in and close."""
         hand = self._hands[cup]
         tip, R = hand.pose()
-        grip = self._middle(cup)
-        yaw = self._yaw(cup, grip)
+        yaw = self._yaw(cup, self._middle(cup))
+        beyond, above = self._grasp_m[cup]
+        grip = self._middle(cup) + beyond * _forward(yaw) + above * _UP
         rotation = _level_hand(cup, yaw, 0.0)
         off = tip - grip
         ahead, beside = off @ _forward(yaw), abs(off @ _left(yaw))
