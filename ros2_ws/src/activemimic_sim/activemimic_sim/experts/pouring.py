@@ -47,11 +47,12 @@ _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
 _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
 _MISAIM_M = 0.04
 _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and of one that has closed on nothing
-# A cup leaves the fingers 14 mm on either side: a hand moves in, and closes, wherever the cup is between them.
-_BETWEEN_M, _AHEAD_M = 0.012, 0.012
+# A cup leaves the fingers 14 mm on either side, and is tall: a hand that moves in does not mind where between them, nor
+# at which height.
+_BETWEEN_M, _AHEAD_M, _HEIGHT_M = 0.012, 0.012, 0.010
 # How far before or beyond a cup's middle, and below or above, it is grasped: policies grasp it anyhow, and shall pour.
-_GRASP_M = (-0.010, -0.010), (0.035, 0.020)
-_LEVEL_RAD = 0.15  # a cup that is held askew looks tilted, and full or empty, when it is not
+_GRASP_M = (-0.010, -0.008), (0.035, 0.012)
+_LEVEL_RAD = 0.25  # a cup that is held askew looks tilted, and full or empty, when it is not
 _INTO_LINE = 4.0  # how far back a hand stays for each metre that the cup is not between its fingers
 
 
@@ -153,7 +154,7 @@ class PouringExpert(Expert):
         rotation = _level_hand(cup, yaw, 0.0)
         off = tip - grip
         ahead, beside = off @ _forward(yaw), abs(off @ _left(yaw))
-        aside = float(np.hypot(beside, off[2]))
+        aside = float(np.hypot(beside, max(0.0, abs(off[2]) - _HEIGHT_M)))
         closed = hand.closed()
         level = np.trace(R.T @ rotation) > 1 + 2 * np.cos(_LEVEL_RAD)
         lined_up = aside < _BETWEEN_M and abs(ahead) < _AHEAD_M and level
