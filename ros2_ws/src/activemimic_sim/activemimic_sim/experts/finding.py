@@ -31,12 +31,17 @@ _DRAWING_RAD_S = 0.7  # of the joint that has furthest to go
 # The further outwards, the more the tool turns outwards: so the wrist stays where the arm carries it.
 _STRAIGHT_AT_Y_M, _TURN_RAD_M, _MOST_TURN_RAD = 0.40, np.deg2rad(170.0), np.deg2rad(60.0)
 _GRASP_ABOVE_TABLE_M = 0.08
-_DEEP_M = 0.015  # how far the fingertips reach beyond the yogurt's axis: a grip at their very ends is a weak one
+# How far the fingertips shall reach beyond the yogurt's axis, to one side of it, and above the usual height: policies
+# grasp it anyhow, and shall have seen that it can be lifted so. At the very ends of the fingers it cannot.
+_GRASP_M = (0.005, -0.010, -0.025), (0.030, 0.010, 0.025)
 _LIFT_BY_M = 0.16
 _SPEED_M_S, _LAST_SPEED_M_S, _TURN_RAD_S = 0.30, 0.18, 1.2
 _STAND_OFF_M = 0.115  # the fingertips are clear of the yogurt from here on
-_ALIGNED_M = 0.006  # nearer to the line of approach than this, the hand goes straight on
-_CENTERED_M, _LEVEL_M = 0.007, 0.012  # close enough to the yogurt to close the gripper
+_ALIGNED_M, _ALIGNED_HEIGHT_M = 0.010, 0.015  # nearer to the line of approach than this, the hand goes straight on
+# A yogurt leaves the fingers 24 mm on either side, and is tall: they close wherever it is between them, once they are
+# as far as they shall be, but for the first of these.
+_SHORT_M, _DEEPEST_M, _BETWEEN_M, _HEIGHT_M = 0.010, 0.034, 0.016, 0.035
+_UP = np.array([0.0, 0.0, 1.0])
 _MISAIM_M = 0.04
 _CLOSING, _EMPTY = 0.2, 0.75  # a gripper closed beyond the first is on its way to hold, beyond the second it missed
 _EDGE_RAD = np.deg2rad(10.0)  # what is nearer than this to the edge of the view goes unnoticed
@@ -68,6 +73,7 @@ class FindingExpert(Expert):
         # From afar the hand aims a few centimetres beside the yogurt, as anybody's would; near enough, it is corrected.
         self._misaim = self.rng.uniform(-_MISAIM_M, _MISAIM_M, 2)
         self._corrected_below_m = self.rng.uniform(0.07, 0.15)
+        self._grasp_m = self.rng.uniform(*_GRASP_M)
 
     def decide(self, command: np.ndarray) -> None:
         yogurt = self.simulation.data.body("yogurt").xpos
@@ -120,10 +126,13 @@ class FindingExpert(Expert):
         """One step of the hand: (J,) chain joints and the gripper's fraction."""
         tip, R = hand.pose()
         outwards = _OUTWARDS[side]
-        beyond = outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M
-        tool = _tool_level(outwards * np.clip(_TURN_RAD_M * beyond, 0.0, _MOST_TURN_RAD), side)
-        grasp = yogurt + _DEEP_M * tool[:, 2]
-        grasp[2] = TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M
+        past_straight = outwards * (yogurt[1] - self._shift_m[1]) - _STRAIGHT_AT_Y_M
+        tool = _tool_level(outwards * np.clip(_TURN_RAD_M * past_straight, 0.0, _MOST_TURN_RAD), side)
+        middle = np.array([*yogurt[:2], TABLE_HEIGHT_M + self._shift_m[2] + _GRASP_ABOVE_TABLE_M])
+        axes = np.stack([tool[:, 2], tool[:, 1], _UP])  # ahead, across the fingers, up
+        grasp = middle + self._grasp_m @ axes
+        beyond, aside, above = axes @ (tip - middle)
+        between = abs(aside) < _BETWEEN_M and abs(above) < _HEIGHT_M
         closed = hand.closed()
         gripper = 0.0
         if self._between_fingers(tip) and (_CLOSING < closed < _EMPTY or self._tilted()):
@@ -132,10 +141,10 @@ class FindingExpert(Expert):
             if holds(self.simulation.model, self.simulation.data, hand.gripper, "yogurt"):
                 goal = np.array([tip[0], tip[1], grasp[2] + _LIFT_BY_M])
                 axis = self.simulation.data.body("yogurt").xmat.reshape(3, 3)[:, 2]
-                tool = aligning(axis, np.array([0.0, 0.0, 1.0])) @ R
-        elif np.linalg.norm(tip[:2] - grasp[:2]) < _CENTERED_M and abs(tip[2] - grasp[2]) < _LEVEL_M:
+                tool = aligning(axis, _UP) @ R
+        elif between and self._grasp_m[0] - _SHORT_M < beyond < _DEEPEST_M:
             gripper = 1.0
-            goal = grasp
+            goal = tip
         else:
             goal = self._approach(tip, grasp, tool)
         near = bool(np.linalg.norm(tip[:2] - grasp[:2]) < _STAND_OFF_M)
@@ -158,7 +167,7 @@ class FindingExpert(Expert):
         """Where the open hand goes next (3,)."""
         across, forward = tool[:, 1], tool[:, 2]
         along, beside = (tip - grasp) @ forward, (tip - grasp) @ across
-        off_line = float(np.hypot(beside, tip[2] - grasp[2]))
+        off_line = float(np.hypot(beside, max(0.0, abs(tip[2] - grasp[2]) - _ALIGNED_HEIGHT_M)))
         if off_line < self._corrected_below_m:
             self._misaim = np.zeros(2)
         if off_line > 2 * _ALIGNED_M + 0.012 and along > 0.02 - _STAND_OFF_M and abs(beside) < _BESIDE_M:
@@ -167,7 +176,7 @@ class FindingExpert(Expert):
         # A funnel: the further from the line of approach, the further back the hand stays.
         stand_off = min(_STAND_OFF_M, 6.0 * max(0.0, off_line - _ALIGNED_M))
         aside, above = self._misaim
-        return grasp - stand_off * forward + aside * across + np.array([0.0, 0.0, above])
+        return grasp - stand_off * forward + aside * across + above * _UP
 
 
 def _tool_level(yaw_rad: float, side: str) -> np.ndarray:

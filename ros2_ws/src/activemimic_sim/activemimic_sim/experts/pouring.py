@@ -47,13 +47,14 @@ _BACK_M = 0.11  # behind the cup, where a hand lines up before it moves in
 _CLEAR_M = 0.10  # over the grip, where a hand passes above its cup
 _MISAIM_M = 0.04
 _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and of one that has closed on nothing
-# A cup leaves the fingers 14 mm on either side, and is tall: a hand that moves in does not mind where between them, nor
-# at which height.
-_BETWEEN_M, _AHEAD_M, _HEIGHT_M = 0.012, 0.012, 0.010
-# How far before or beyond a cup's middle, and below or above, it is grasped: policies grasp it anyhow, and shall pour.
-_GRASP_M = (-0.010, -0.008), (0.035, 0.012)
+# How far the fingertips shall reach beyond a cup's middle, and above it: policies grasp it anyhow, and shall have seen
+# how it is poured then.
+_GRASP_M = (-0.010, -0.010), (0.035, 0.015)
+# A cup leaves the fingers 14 mm on either side, and is tall: they close wherever it is between them, once they are as
+# far as they shall be, but for the first of these.
+_SHORT_M, _DEEPEST_M, _BETWEEN_M, _HEIGHT_M = 0.012, 0.045, 0.012, 0.025
 _LEVEL_RAD = 0.25  # a cup that is held askew looks tilted, and full or empty, when it is not
-_INTO_LINE = 4.0  # how far back a hand stays for each metre that the cup is not between its fingers
+_INTO_LINE, _ALIGNED_HEIGHT_M = 4.0, 0.010  # how far back a hand stays for each metre that it is out of line
 
 
 class PouringExpert(Expert):
@@ -148,18 +149,21 @@ class PouringExpert(Expert):
         """Line up behind the cup, move in and close."""
         hand = self._hands[cup]
         tip, R = hand.pose()
-        yaw = self._yaw(cup, self._middle(cup))
-        beyond, above = self._grasp_m[cup]
-        grip = self._middle(cup) + beyond * _forward(yaw) + above * _UP
+        middle = self._middle(cup)
+        yaw = self._yaw(cup, middle)
         rotation = _level_hand(cup, yaw, 0.0)
-        off = tip - grip
-        ahead, beside = off @ _forward(yaw), abs(off @ _left(yaw))
-        aside = float(np.hypot(beside, max(0.0, abs(off[2]) - _HEIGHT_M)))
+        axes = np.stack([_forward(yaw), _UP])
+        grip = middle + self._grasp_m[cup] @ axes
+        beyond, above = axes @ (tip - middle)
+        beside = abs((tip - middle) @ _left(yaw))
         closed = hand.closed()
         level = np.trace(R.T @ rotation) > 1 + 2 * np.cos(_LEVEL_RAD)
-        lined_up = aside < _BETWEEN_M and abs(ahead) < _AHEAD_M and level
-        if closed < _MISSED and (lined_up or (closed > _CLOSING and aside < 0.03)):
+        between = beside < _BETWEEN_M and abs(above) < _HEIGHT_M and level
+        far_enough = self._grasp_m[cup][0] - _SHORT_M < beyond < _DEEPEST_M
+        if closed < _MISSED and ((between and far_enough) or (closed > _CLOSING and beside < 0.03)):
             return tip, rotation, _SPEED_M_S, 1.0
+        off = tip - grip
+        aside = float(np.hypot(beside, max(0.0, abs(off[2]) - _ALIGNED_HEIGHT_M)))
         # A funnel: the less the hand is in line with the cup, the further back and the higher it stays.
         misaim = self._misaim[cup] * np.clip((np.linalg.norm(off) - 0.16) / 0.1, 0.0, 1.0)
         goal = grip + misaim - np.clip(_INTO_LINE * (aside - 0.008), 0.0, _BACK_M) * _forward(yaw)
