@@ -16,6 +16,7 @@ from activemimic_bringup.evaluation.trace import Trace
 
 mpl.use("Agg")
 _COMMANDED, _MEASURED, _SUCCESS = "#d1495b", "#30638e", "#1b7f4b"
+_NEAR_MM, _OPEN = 80, 0.1  # a hand that is closed further than the latter has begun to grasp
 _STILL = 0.02  # a slot that moved less than this (rad, m or fraction) is not drawn
 
 
@@ -129,6 +130,32 @@ def draw_head_traces(trials: Sequence[tuple[bool, Trace]], path: Path) -> None:
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("s since the reset", fontsize=8)
+    _save(figure, path)
+
+
+def draw_grips(trials: Sequence[tuple[bool, Trace]], path: Path) -> None:
+    """Where fingertips were to what they grasp: large dots where they began to close, small ones where they did not.
+
+    From above and from the side of each hand, a row for each body that is to be grasped.
+    """
+    bodies = list(trials[0][1].grips)
+    figure = Figure(figsize=(8, 3.4 * len(bodies)), layout="constrained")
+    axes = figure.subplots(len(bodies), 2, squeeze=False)
+    for body, row in zip(bodies, axes, strict=True):
+        for success, trace in sorted(trials, key=lambda trial: not trial[0]):
+            points_mm = 1000 * np.array([grip[1:4] for grip in trace.grips[body]])
+            is_open = np.array([grip.closed < _OPEN for grip in trace.grips[body]])
+            closes = np.append(is_open[:-1] & ~is_open[1:], False)
+            for axis, across in zip(row, (1, 2), strict=True):
+                colour = _SUCCESS if success else _COMMANDED
+                axis.plot(points_mm[is_open, 0], points_mm[is_open, across], ".", ms=2, alpha=0.3, color=colour)
+                axis.plot(points_mm[closes, 0], points_mm[closes, across], "o", ms=5, alpha=0.7, color=colour)
+        for axis, direction in zip(row, ("aside", "above"), strict=True):
+            axis.set(xlim=(-_NEAR_MM, _NEAR_MM), ylim=(-_NEAR_MM, _NEAR_MM), aspect="equal")
+            axis.set_xlabel(f"fingertips beyond the {body} (mm)", fontsize=8)
+            axis.set_ylabel(f"{direction} (mm)", fontsize=8)
+            axis.tick_params(labelsize=7)
+            axis.grid(alpha=0.3)
     _save(figure, path)
 
 

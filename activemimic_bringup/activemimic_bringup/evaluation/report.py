@@ -10,7 +10,7 @@ from pathlib import Path
 from activemimic_sim.tasks import make_task
 from activemimic_training.html import page, table
 
-from activemimic_bringup.evaluation.figures import draw_funnel, draw_head_traces
+from activemimic_bringup.evaluation.figures import draw_funnel, draw_grips, draw_head_traces
 from activemimic_bringup.evaluation.results import Results, Trial, read_results
 from activemimic_bringup.evaluation.statistics import success_text
 from activemimic_bringup.evaluation.trace import read_trace
@@ -28,6 +28,7 @@ def write_report(out: Path) -> Path:
     if watched:
         traces = [(trial.success, read_trace(out / f"{trial.media}.csv")) for trial in watched]
         draw_head_traces(traces, out / "media" / "head.png")
+        draw_grips(traces, out / "media" / "grips.png")
     path = out / "report.html"
     path.write_text(page(f"{results.protocol.task}: {results.protocol.policy}", _body(out, results, stages)))
     return path
@@ -79,7 +80,12 @@ def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
         seen = """<h2>What the head did, and what it saw</h2>
 <img src="media/head.png" alt="head motion and target visibility">
 <figcaption>One line a trial; green: success. The lowest panel is how much of the target the head camera saw; the dots
-mark when it was seen first.</figcaption>"""
+mark when it was seen first.</figcaption>
+<h2>Where hands closed</h2>
+<img src="media/grips.png" alt="fingertips from what they grasp, when they closed and while they were open">
+<figcaption>The fingertips of the nearer hand, from the middle of what is to be grasped: a large dot where they began to
+close, small ones ten times a second while they were open; green: success. Red dots that crowd in one place are hands
+that hover there.</figcaption>"""
     return f"""<h1>{escape(protocol.task.capitalize())}</h1>
 <p class="lead">{escape(protocol.policy)} succeeded in <b>{escape(success_text(successes, len(trials)))}</b> trials.</p>
 {table((), facts)}

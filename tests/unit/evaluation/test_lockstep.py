@@ -68,6 +68,18 @@ def test_the_trace_tells_what_the_head_did_and_when_the_target_was_seen(
         assert trace.stage[-1] == "lifted"
 
 
+def test_the_trace_tells_where_the_hand_closed(first_run: tuple[Path, list[Trial]]) -> None:
+    out, trials = first_run
+    for trial in trials:
+        (grips,) = read_trace(out / f"{trial.media}.csv").grips.values()
+        assert grips[0].distance_m > 0.1
+        closing = next(grip for grip in grips if grip.closed > 0.1)
+        assert closing.hand == "right"
+        assert closing.distance_m < 0.03
+        assert grips[-1].distance_m < 0.03, "what is held stays between the fingers"
+        assert grips[-1].closed > 0.2
+
+
 def test_a_killed_evaluation_goes_on_to_the_same_file(first_run: tuple[Path, list[Trial]], tmp_path: Path) -> None:
     out, trials = first_run
     data = json.loads((out / "results.json").read_text())

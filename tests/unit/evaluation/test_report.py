@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from activemimic_bringup.evaluation.report import chunks_text, reached, write_report
 from activemimic_bringup.evaluation.results import Protocol, ResultsError, Trial, save_trials
-from activemimic_bringup.evaluation.trace import SEEN_PX, Trace
+from activemimic_bringup.evaluation.trace import SEEN_PX, Grip, Trace
 
 STAGES = ("start", "reached", "grasped", "lifted")
 
@@ -29,7 +29,9 @@ TRIALS = [
 def page(tmp_path: Path) -> str:
     protocol = Protocol("lockstep", "reaching", "out/policy", "reaching", 22.0, variations=["without_head"])
     save_trials(tmp_path / "results.json", protocol, TRIALS)
-    trace = Trace([0.0, 0.1], ["start", "start"], [0, SEEN_PX], {name: [0.0, 0.1] for name in Trace().slots})
+    slots = {name: [0.0, 0.1] for name in Trace().slots}
+    grips = {"cube": [Grip("right", -0.03, 0.01, 0.0, 0.0), Grip("right", 0.0, 0.0, 0.0, 0.4)]}
+    trace = Trace([0.0, 0.1], ["start", "start"], [0, SEEN_PX], slots, grips)
     trace.write(tmp_path / "trials" / "000.csv")
     (tmp_path / "trials" / "001.mp4").write_bytes(b"a video")
     return write_report(tmp_path).read_text()
@@ -54,7 +56,7 @@ def test_the_page_says_what_was_tried_and_how_it_went(page: str) -> None:
 
 def test_the_page_links_only_what_is_there(page: str, tmp_path: Path) -> None:
     links = re.findall(r'src="([^"]+)"', page)
-    assert set(links) == {"media/funnel.png", "media/head.png", "trials/001.mp4"}
+    assert set(links) == {"media/funnel.png", "media/head.png", "media/grips.png", "trials/001.mp4"}
     assert all((tmp_path / link).is_file() for link in links)
 
 

@@ -56,6 +56,7 @@ class Finding(Task):
     point_stages = ("lifted",)
     cells = 18  # left and right, 3 x 3 of each region
     target = "yogurt"
+    graspable = ("yogurt",)
     furniture = ("table",)
     distractor_spots = (
         (0.82, 0.60, TABLE_HEIGHT_M),

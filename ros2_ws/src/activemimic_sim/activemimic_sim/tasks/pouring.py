@@ -60,6 +60,7 @@ class Pouring(Task):
     point_stages = ("poured", "placed")
     cells = 9 * len(_RECEIVER_CELLS)  # 3 x 3 of the source's region, each with every cell of the receiver's
     target = "receiver"
+    graspable = ("source", "receiver")
     furniture = ("table",)
     distractor_spots = (
         (1.04, 0.00, TABLE_HEIGHT_M),

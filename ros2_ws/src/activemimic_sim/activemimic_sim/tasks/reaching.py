@@ -52,6 +52,7 @@ class Reaching(Task):
     point_stages = ("lifted",)
     cells = 9  # 3 x 3 of the region
     target = "cube"
+    graspable = ("cube",)
     furniture = ("table",)
     distractor_spots = ((0.62, 0.30, TABLE_HEIGHT_M), (0.80, 0.12, TABLE_HEIGHT_M), (0.85, 0.42, TABLE_HEIGHT_M))
     time_limit_s = 22.0

@@ -81,6 +81,7 @@ class Restocking(Task):
     point_stages = ("lifted", "placed")
     cells = SLOTS * 9  # every slot with 3 x 3 of the region
     target = "bottle"
+    graspable = ("bottle",)
     furniture = ("table", "shelf")
     distractor_spots = ((0.66, -0.08, TABLE_HEIGHT_M), (0.66, -0.76, TABLE_HEIGHT_M), (1.08, -0.28, TIER_HEIGHTS_M[0]))
     time_limit_s = 28.0

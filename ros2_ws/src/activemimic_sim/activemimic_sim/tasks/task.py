@@ -54,6 +54,7 @@ class Task(ABC):
         point_stages: stages that are worth a point each. The last stage's point needs success.
         cells: into how many cells a trial plan divides what a seed varies (regions, tiers, slots).
         target: the body that has to be found; how much of it the head sees is part of a trial's log.
+        graspable: the bodies that hands have to grasp; where they were to the hands is part of a trial's log.
         furniture: fixed bodies of the scene. Wherever they stand, `shift_m` from where `bodies` puts them, the free
             objects stand with them.
         distractor_spots: where something not in the way may stand: (x, y, z) m, z of the surface, without shift.
@@ -66,6 +67,7 @@ class Task(ABC):
     point_stages: tuple[str, ...]
     cells: int
     target: str
+    graspable: tuple[str, ...]
     furniture: tuple[str, ...]
     distractor_spots: tuple[tuple[float, float, float], ...] = ()
     time_limit_s: float
