@@ -9,7 +9,6 @@ evaluations/       the results of each evaluation
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -27,10 +26,11 @@ from pydantic import ValidationError
 
 from activemimic_bringup.evaluation.movers import weights_digest
 from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED
-from activemimic_bringup.evaluation.results import Protocol, Results, read_results
+from activemimic_bringup.evaluation.results import Protocol, Results, read_results, save_trials
 from activemimic_bringup.evaluation.statistics import wilson_interval
 
 CARD, TRAINING, EVALUATIONS = "card.md", "training.yaml", "evaluations"
+RECORDER = "recorder"  # the node whose diagnostics say where episodes are recorded
 _AS_IT_IS: Mapping[str, float] = {}
 
 
@@ -65,9 +65,19 @@ def publish(
         (partial / EVALUATIONS).mkdir()
         for name, file in files.items():
             _check_weights(file, weights)
-            shutil.copy(file, partial / EVALUATIONS / f"{name}.json")
+            _carry_over(file, partial / EVALUATIONS / f"{name}.json", out.name)
         (partial / TRAINING).write_text(yaml.safe_dump(loaded.training.get("config", {}), sort_keys=False))
         (partial / CARD).write_text(_card(out.name, partial, loaded, data), encoding="utf-8")
+
+
+def _carry_over(results: Path, published: Path, policy: str) -> None:
+    """Write an evaluation's results as those of a policy's name, without what lies on the machine that tried it."""
+    found = read_results(results)
+    trials = [
+        replace(trial, episode="", diagnostics={n: v for n, v in trial.diagnostics.items() if n != RECORDER})
+        for trial in found.trials
+    ]
+    save_trials(published, replace(found.protocol, policy=policy), trials)
 
 
 def published_evaluations(folder: Path) -> dict[str, Results]:

@@ -57,6 +57,20 @@ def test_published_again_it_shows_its_evaluations(checkpoint: Path, dataset: Pat
     assert len(published_evaluations(published)["plan"].trials) == 4
 
 
+def test_a_published_evaluation_names_nothing_of_the_machine(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    tried = evaluation(tmp_path / "ros", published, [True]) / "results.json"
+    results = read_results(tried)
+    diagnostics = {"recorder": {"out": str(tmp_path)}, "sim": {"real_time_factor": "1.0"}}
+    recorded = replace(results.trials[0], episode=str(tmp_path / "episode"), diagnostics=diagnostics)
+    save_trials(tried, results.protocol, [recorded])
+    publish(published, dataset, [tried.parent], published)
+    assert str(tmp_path) not in (published / "evaluations" / "ros.json").read_text()
+    (trial,) = published_evaluations(published)["ros"].trials
+    assert trial.diagnostics == {"sim": {"real_time_factor": "1.0"}}
+
+
 def test_what_was_tried_as_it_is_meant_comes_first(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
