@@ -90,8 +90,11 @@ def test_the_stages_add_up_to_the_age_with_which_the_chunk_arrived(scene: Scene)
 
 
 def test_cameras_and_states_are_reported_with_rate_lag_and_drops(scene: Scene) -> None:
-    wait_until(lambda: "head_rate_hz" in scene.robot.report("policy")[1], "the policy's report of its cameras")
-    wait_until(lambda: "/joint_states_rate_hz" in scene.robot.report("controller")[1], "the controller's of its state")
+    for node, source in (("policy", "head"), ("controller", "/joint_states")):  # a rate is 0 until enough has come
+        wait_until(
+            lambda node=node, source=source: float(scene.robot.report(node)[1].get(f"{source}_rate_hz", 0)) > 0,
+            f"the {node}'s report of {source}",
+        )
     policy, controller = scene.robot.report("policy")[1], scene.robot.report("controller")[1]
     for camera in CONTRACT.cameras:
         assert 15 < float(policy[f"{camera}_rate_hz"]) < 40
