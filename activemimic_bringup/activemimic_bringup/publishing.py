@@ -30,7 +30,7 @@ from activemimic_bringup.evaluation.results import Protocol, Results, read_resul
 from activemimic_bringup.evaluation.statistics import wilson_interval
 
 CARD, TRAINING, EVALUATIONS = "card.md", "training.yaml", "evaluations"
-RECORDER = "recorder"  # the node whose diagnostics say where episodes are recorded
+_RECORDER = "recorder"  # the node whose diagnostics say where episodes are recorded
 _AS_IT_IS: Mapping[str, float] = {}
 
 
@@ -74,7 +74,7 @@ def _carry_over(results: Path, published: Path, policy: str) -> None:
     """Write an evaluation's results as those of a policy's name, without what lies on the machine that tried it."""
     found = read_results(results)
     trials = [
-        replace(trial, episode="", diagnostics={n: v for n, v in trial.diagnostics.items() if n != RECORDER})
+        replace(trial, episode="", diagnostics={n: v for n, v in trial.diagnostics.items() if n != _RECORDER})
         for trial in found.trials
     ]
     save_trials(published, replace(found.protocol, policy=policy), trials)

@@ -28,7 +28,8 @@ def write_report(out: Path) -> Path:
     if watched:
         traces = [(trial.success, read_trace(out / f"{trial.media}.csv")) for trial in watched]
         draw_head_traces(traces, out / "media" / "head.png")
-        draw_grips(traces, out / "media" / "grips.png")
+        if all(trace.grips for _, trace in traces):  # a folder may hold traces without them
+            draw_grips(traces, out / "media" / "grips.png")
     path = out / "report.html"
     path.write_text(page(f"{results.protocol.task}: {results.protocol.policy}", _body(out, results, stages)))
     return path
@@ -80,8 +81,9 @@ def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
         seen = """<h2>What the head did, and what it saw</h2>
 <img src="media/head.png" alt="head motion and target visibility">
 <figcaption>One line a trial; green: success. The lowest panel is how much of the target the head camera saw; the dots
-mark when it was seen first.</figcaption>
-<h2>Where hands closed</h2>
+mark when it was seen first.</figcaption>"""
+    if (out / "media" / "grips.png").exists():
+        seen += """<h2>Where hands closed</h2>
 <img src="media/grips.png" alt="fingertips from what they grasp, when they closed and while they were open">
 <figcaption>The fingertips of the nearer hand, from the middle of what is to be grasped: a large dot where they began to
 close, small ones ten times a second while they were open; green: success. Red dots that crowd in one place are hands
