@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import signal
 import subprocess
@@ -153,11 +154,13 @@ class World:
             self._executor.spin_once(timeout_sec=0.05)
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
-    """Return as soon as `condition` holds; fail saying `what` was waited for."""
+def wait_until(
+    condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S, found: Callable[[], str] = str
+) -> None:
+    """Return as soon as `condition` holds; fail saying `what` was waited for, and what was `found` in its place."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}{found()}"
         time.sleep(0.01)
 
 
@@ -177,13 +180,18 @@ def world() -> Iterator[World]:
         world.close()
 
 
+# Killed processes leave their ports of shared memory behind: no test file takes the domain of the one before.
+_DOMAINS = range(43, 100)
+_next_domains = itertools.islice(itertools.cycle(_DOMAINS), os.getpid() % len(_DOMAINS), None)
+
+
 def _free_domain() -> Any:
     """A locked file whose suffix is a domain that no other test on this machine uses."""
-    for domain in range(43, 100):
+    for domain in itertools.islice(_next_domains, len(_DOMAINS)):
         lock = open(Path(tempfile.gettempdir()) / f"activemimic_test_domain.{domain}", "w")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return lock
         except BlockingIOError:
             lock.close()
-    raise RuntimeError("57 test runs at once: no ROS domain is free")
+    raise RuntimeError(f"{len(_DOMAINS)} test runs at once: no ROS domain is free")

@@ -43,7 +43,11 @@ class Scene:
                 self.robot.diagnostics.pop("controller")  # the next one tells what came of it
             return self.stages().total().count >= count
 
-        wait_until(came, f"{count} chunks that came all the way")
+        def found() -> str:
+            heard = f"; {len(self.inferences)} inferences and the times of {len(self.timings)} chunks came"
+            return "\n".join([heard, str(self.robot.diagnostics), *(process.text for process in self.world.processes)])
+
+        wait_until(came, f"{count} chunks that came all the way", found=found)
 
     def stages(self) -> ChunkStages:
         stages = ChunkStages()
