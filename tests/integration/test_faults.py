@@ -198,12 +198,13 @@ def test_an_overloaded_computer(scene: Scene) -> None:
     held = scene.holds(begin)
     commands = [entry for entry in scene.watched.commands if entry.received_s > begin]
     assert_within_limits(commands)
-    assert len(commands) > 200
+    sent = commands[-1].number - commands[0].number  # not all of which this process had time to receive
+    assert sent > 200
     if held is not None:
         assert any(words in held[1] for words in ("stood still", "joint state is", "silent"))
         scene.rows.append(Row("four busy processes on the cores", held[0] - begin, 0.0, held[1]))
     else:
-        pace = f"{len(commands) / 4:.0f} commands a second, no hold"
+        pace = f"{sent / 4:.0f} commands a second, no hold"
         scene.rows.append(Row("four busy processes on the cores", 0.0, 0.0, pace))
 
 

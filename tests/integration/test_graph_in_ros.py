@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -190,5 +191,7 @@ def test_one_command_records_an_expert_episode_without_losing_a_message(world: W
         assert info.instruction != ""
         if "the controller holds" not in result.stdout:
             break  # on a machine that stalls the controller holds, and the episode is over: it is recorded again
-    assert "trial 1/1, seed 5: not done within 3 s after 3." in result.stdout
+    told = re.search(r"trial 1/1, seed 5: not done within 3 s after (\S+) s", result.stdout)
+    assert told, result.stdout
+    assert 3 <= float(told[1]) < 10  # by the clock of a machine that may be busy
     assert info.messages["/joint_command"] > 60
