@@ -7,7 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 task=$1 trials=${2:-18} published=out/$1/published
-dataset=$(find "out/$task" -maxdepth 1 -name 'dataset*' ! -name '*.building' | sort | tail -n 1)  # of the last round
 
 try() {  # NAME [OPTION…]
     activemimic eval --task "$task" --policy "$published" --trials "$trials" --no-video \
@@ -34,4 +33,4 @@ if [ "$task" = finding ]; then
     try wrong_side_left --variation named_side --instruction 'find the yogurt on the left, grasp it and lift it'
     try wrong_side_right --variation named_side --instruction 'find the yogurt on the right, grasp it and lift it'
 fi
-activemimic policy publish "$published" "$published" --dataset "$dataset" "${made[@]}"
+activemimic policy publish "$published" "$published" "${made[@]}"

@@ -115,5 +115,5 @@ for policy in "$@"; do
         try "$task" "${prefix}held_out" --first-seed 1100000 --trials 100
         try "$task" "${prefix}ros" --through-ros
     done
-    activemimic policy publish "$out/published" "$out/published" --dataset "$dataset" "${tried[@]}"
+    activemimic policy publish "$out/published" "$out/published" "${tried[@]}"
 done

@@ -30,6 +30,7 @@ from activemimic_bringup.evaluation.results import Protocol, Results, read_resul
 from activemimic_bringup.evaluation.statistics import wilson_interval
 
 CARD, TRAINING, EVALUATIONS = "card.md", "training.yaml", "evaluations"
+_DATA_HEAD = "## What it learnt from"
 _RECORDER = "recorder"  # the node whose diagnostics say where episodes are recorded
 _AS_IT_IS: Mapping[str, float] = {}
 
@@ -39,23 +40,28 @@ class PublishError(ValueError):
 
 
 def publish(
-    checkpoint: Path, dataset: Path, evaluations: Sequence[Path], out: Path, served: Mapping[str, float] = _AS_IT_IS
+    checkpoint: Path,
+    dataset: Path | None,
+    evaluations: Sequence[Path],
+    out: Path,
+    served: Mapping[str, float] = _AS_IT_IS,
 ) -> None:
     """Write the folder `out` anew. A published checkpoint may be published again; it keeps its evaluations.
 
     Args:
+        dataset: what the checkpoint learnt from. None: a published one keeps what its card says of that.
         served: fields of the spec that are something else from now on, as noise_scale and execute_steps.
 
     Raises:
-        PublishError: the checkpoint learnt from another dataset, does not fit float16 or cannot be served so, an
-            evaluation tried other weights than those that are published, or `out` holds something that was not
-            published.
+        PublishError: the checkpoint learnt from another dataset, or it is not said from which, it does not fit
+            float16 or cannot be served so, an evaluation tried other weights than those that are published, or `out`
+            holds something that was not published.
         CheckpointError, DatasetError, ResultsError: a part cannot be read.
     """
     _check_place(out)
-    loaded, data = load_checkpoint(checkpoint), Dataset(dataset)
+    loaded = load_checkpoint(checkpoint)
     loaded = replace(loaded, spec=_served(loaded.spec, served))
-    _check_dataset(checkpoint, loaded, data)
+    data = _said_before(checkpoint) if dataset is None else _said_of(Dataset(dataset), checkpoint, loaded)
     _check_range(checkpoint, loaded)
     files = {path.stem: path for path in (checkpoint / EVALUATIONS).glob("*.json")}
     files |= {folder.name: folder / "results.json" for folder in evaluations}
@@ -113,7 +119,18 @@ def _check_range(folder: Path, checkpoint: Checkpoint) -> None:
             raise PublishError(f"{folder}, {name}: expected weights up to {largest:g}, as float16 has, found {found:g}")
 
 
-def _check_dataset(folder: Path, checkpoint: Checkpoint, data: Dataset) -> None:
+def _said_before(folder: Path) -> str:
+    """What a published checkpoint's card says of the data."""
+    card = folder / CARD
+    _, head, data = card.read_text(encoding="utf-8").partition(_DATA_HEAD) if card.is_file() else ("", "", "")
+    if not head:
+        raise PublishError(
+            f"{folder}: expected the dataset that it learnt from, or a published checkpoint whose {CARD} tells of that"
+        )
+    return data.strip()
+
+
+def _said_of(data: Dataset, folder: Path, checkpoint: Checkpoint) -> str:
     learnt = checkpoint.training.get("dataset", {})
     expected = {"episodes": learnt.get("episodes"), "frames": learnt.get("frames")}
     found = {"episodes": len(data.episodes), "frames": len(data)}
@@ -122,6 +139,7 @@ def _check_dataset(folder: Path, checkpoint: Checkpoint, data: Dataset) -> None:
             f"{data.root}: expected the dataset that {folder} learnt from, with {expected['episodes']} episodes and "
             f"{expected['frames']} rows, found {found['episodes']} and {found['frames']}"
         )
+    return _data(data)
 
 
 def _check_weights(results: Path, weights: str) -> None:
@@ -169,7 +187,7 @@ def how(results: Results) -> str:
     return ", ".join(parts)
 
 
-def _card(name: str, folder: Path, checkpoint: Checkpoint, data: Dataset) -> str:
+def _card(name: str, folder: Path, checkpoint: Checkpoint, data: str) -> str:
     parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
     training, spec = checkpoint.training, checkpoint.spec
     head, rows = success_table(published_evaluations(folder).values())
@@ -195,9 +213,9 @@ A policy for the simulated AGIBOT G1, {parameters / 1e6:.2f} M parameters stored
 
 In simulation only: it has never moved a real robot, and the look of the simulator is all that it knows.
 
-## What it learnt from
+{_DATA_HEAD}
 
-{_data(data)}
+{data}
 """
 
 

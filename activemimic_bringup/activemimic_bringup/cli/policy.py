@@ -105,7 +105,9 @@ def export(
 def publish(
     checkpoint: Annotated[str, typer.Argument(help="The checkpoint's folder, or a shipped one's name.")],
     out: Annotated[Path, typer.Argument(help="The published folder, itself a checkpoint; written anew.")],
-    dataset: Annotated[Path, typer.Option(help="The dataset that it learnt from.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="The dataset that it learnt from; a published one may leave it out.")
+    ] = None,
     evaluation: Annotated[
         list[Path] | None, typer.Option(help="Folder of an evaluation of the published weights; may be repeated.")
     ] = None,

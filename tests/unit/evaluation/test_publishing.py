@@ -57,6 +57,28 @@ def test_published_again_it_shows_its_evaluations(checkpoint: Path, dataset: Pat
     assert len(published_evaluations(published)["plan"].trials) == 4
 
 
+def test_without_its_dataset_it_keeps_what_its_card_says_of_that(
+    checkpoint: Path, dataset: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    before = (published / "card.md").read_text()
+    publish(published, None, [], published)
+    assert (published / "card.md").read_text() == before
+    publish(published, None, [evaluation(tmp_path / "plan", published, [True])], published)
+    assert (published / "card.md").read_text() == before.replace(
+        "Not evaluated yet.",
+        "| trials | success | 95 % | time of a success | first sight | head turned |\n|---|---|---|---|---|---|\n"
+        "| lock-step, the published trials | 1 of 1 | 21 to 100 % | 12.0 s |  |  |",
+    )
+
+
+def test_what_was_never_published_needs_its_dataset(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match="checkpoint: expected the dataset that it learnt from, or a published"):
+        publish(checkpoint, None, [], tmp_path / "published")
+    assert not (tmp_path / "published").exists()
+
+
 def test_a_published_evaluation_names_nothing_of_the_machine(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
