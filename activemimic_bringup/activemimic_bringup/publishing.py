@@ -122,12 +122,13 @@ def _check_range(folder: Path, checkpoint: Checkpoint) -> None:
 def _said_before(folder: Path) -> str:
     """What a published checkpoint's card says of the data."""
     card = folder / CARD
-    _, head, data = card.read_text(encoding="utf-8").partition(_DATA_HEAD) if card.is_file() else ("", "", "")
-    if not head:
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    data = text.partition(_DATA_HEAD)[2].strip()
+    if not data:
         raise PublishError(
             f"{folder}: expected the dataset that it learnt from, or a published checkpoint whose {CARD} tells of that"
         )
-    return data.strip()
+    return data
 
 
 def _said_of(data: Dataset, folder: Path, checkpoint: Checkpoint) -> str:

@@ -79,6 +79,16 @@ def test_what_was_never_published_needs_its_dataset(checkpoint: Path, tmp_path: 
     assert not (tmp_path / "published").exists()
 
 
+@pytest.mark.parametrize("card", [b"# reaching\n## What it learnt from\n", b"\xff\xfe"], ids=["cut", "not text"])
+def test_a_damaged_card_is_not_carried_on(checkpoint: Path, dataset: Path, tmp_path: Path, card: bytes) -> None:
+    published = tmp_path / "reaching"
+    publish(checkpoint, dataset, [], published)
+    (published / "card.md").write_bytes(card)
+    with pytest.raises(PublishError, match=r"reaching: expected the dataset .* whose card\.md tells of that"):
+        publish(published, None, [], published)
+    assert (published / "card.md").read_bytes() == card
+
+
 def test_a_published_evaluation_names_nothing_of_the_machine(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
