@@ -45,6 +45,7 @@ from activemimic_training.trainer.failures import TrainingError, explained, not_
 from activemimic_training.trainer.log import StepMetrics, TrainLog, read_metrics
 from activemimic_training.trainer.looks import Looks
 from activemimic_training.trainer.lora import add_adapters
+from activemimic_training.trainer.memory import keep_freed_memory
 from activemimic_training.trainer.network import Network
 from activemimic_training.trainer.optimisation import Optimisation
 from activemimic_training.trainer.parallel import Ranks, join_ranks, spread
@@ -80,6 +81,8 @@ def train(config: TrainConfig, console: Console | None = None) -> TrainSummary:
 
 def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
     torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // ranks.count))
+    if config.device == "cpu":
+        keep_freed_memory()
     command = find_command() if config.closed_loop else []
     dataset, others = Dataset(config.dataset), [Dataset(other.dataset) for other in config.cotrain]
     spec, tokenizer, model_config = plan_policy(config, dataset, former_tokenizer(config), others)
