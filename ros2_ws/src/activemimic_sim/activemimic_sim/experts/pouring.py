@@ -49,12 +49,14 @@ _MISAIM_M = 0.04
 _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and of one that has closed on nothing
 # How far the fingertips shall reach beyond a cup's middle, and above it: policies grasp it anyhow, and shall have seen
 # how it is poured then.
-_GRASP_M = (-0.010, -0.010), (0.035, 0.015)
+_GRASP_M = (-0.010, -0.015), (0.035, 0.005)
 # A cup leaves the fingers 14 mm on either side, and is tall: they close wherever it is between them, once they are as
-# far as they shall be, but for the first of these.
-_SHORT_M, _DEEPEST_M, _BETWEEN_M, _HEIGHT_M = 0.012, 0.045, 0.012, 0.025
+# far as they shall be, but for the first of these. Policies come 1 to 3 cm higher, where the rim is near.
+_SHORT_M, _DEEPEST_M, _BETWEEN_M = 0.012, 0.045, 0.012
+_LOWEST_M, _HIGHEST_M = -0.030, 0.015
 _LEVEL_RAD = 0.25  # a cup that is held askew looks tilted, and full or empty, when it is not
 _INTO_LINE, _ALIGNED_HEIGHT_M = 4.0, 0.010  # how far back a hand stays for each metre that it is out of line
+_BESIDE_M, _BACK_FIRST_M = 0.03, (0.05, 0.08)  # so far beside, a hand moves in front of its cup as it gets so far back
 
 
 class PouringExpert(Expert):
@@ -155,10 +157,11 @@ class PouringExpert(Expert):
         axes = np.stack([_forward(yaw), _UP])
         grip = middle + self._grasp_m[cup] @ axes
         beyond, above = axes @ (tip - middle)
-        beside = abs((tip - middle) @ _left(yaw))
+        left = (tip - middle) @ _left(yaw)
+        beside = abs(left)
         closed = hand.closed()
         level = np.trace(R.T @ rotation) > 1 + 2 * np.cos(_LEVEL_RAD)
-        between = beside < _BETWEEN_M and abs(above) < _HEIGHT_M and level
+        between = beside < _BETWEEN_M and _LOWEST_M < above < _HIGHEST_M and level
         far_enough = self._grasp_m[cup][0] - _SHORT_M < beyond < _DEEPEST_M
         if closed < _MISSED and ((between and far_enough) or (closed > _CLOSING and beside < 0.03)):
             return tip, rotation, _SPEED_M_S, 1.0
@@ -168,6 +171,8 @@ class PouringExpert(Expert):
         misaim = self._misaim[cup] * np.clip((np.linalg.norm(off) - 0.16) / 0.1, 0.0, 1.0)
         goal = grip + misaim - np.clip(_INTO_LINE * (aside - 0.008), 0.0, _BACK_M) * _forward(yaw)
         goal[2] += np.clip(3.0 * (beside - 0.02), 0.0, _CLEAR_M)
+        if beside > _BESIDE_M:
+            goal += left * np.interp(-beyond, _BACK_FIRST_M, (1.0, 0.0)) * _left(yaw)
         return goal, rotation, _LAST_SPEED_M_S if np.linalg.norm(off) < _BACK_M + 0.01 else _SPEED_M_S, 0.0
 
     def _pour(self) -> tuple[np.ndarray, float]:
