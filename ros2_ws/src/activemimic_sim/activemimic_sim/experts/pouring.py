@@ -51,7 +51,7 @@ _CLOSING, _MISSED = 0.2, 0.5  # fractions of a gripper on its way to hold, and o
 # how it is poured then.
 _GRASP_M = (-0.010, -0.015), (0.035, 0.005)
 # A cup leaves the fingers 14 mm on either side, and is tall: they close wherever it is between them, once they are as
-# far as they shall be, but for the first of these. Policies come 1 to 3 cm higher, where the rim is near.
+# far as they shall be, but for the first of these. Policies close up to 3 cm higher, where the rim is near.
 _SHORT_M, _DEEPEST_M, _BETWEEN_M = 0.012, 0.045, 0.012
 _LOWEST_M, _HIGHEST_M = -0.030, 0.015
 _LEVEL_RAD = 0.25  # a cup that is held askew looks tilted, and full or empty, when it is not
