@@ -14,6 +14,7 @@ from activemimic_policy.execution.chunk import Chunk
 NS = 1_000_000_000
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 MAX_UNEVENNESS_NS = 1_000_000  # rounding of time_from_start, not jitter: a chunk is a grid by definition
+MIN_STEP_NS = 2_000_000  # between two points: no robot is commanded more often
 
 
 class ChunkRejectedError(ValueError):
@@ -84,6 +85,26 @@ def check_fields(fields: ChunkFields, slot_names: Sequence[str]) -> Chunk:
     return Chunk(stamp_ns=fields.stamp_ns, step_ns=step_ns, positions=positions)
 
 
+def largest_message(slots: int, max_points: int) -> int:
+    """Bytes of a serialised `trajectory_msgs/JointTrajectory` beyond which it cannot be a chunk of so many points.
+
+    Room for positions, velocities, accelerations and efforts in every point, and for names of 256 characters.
+    """
+    return 4096 + slots * 272 + max_points * (4 * (8 * slots + 16) + 16)
+
+
+def check_size(fields: ChunkFields, max_points: int, max_s: float) -> None:
+    """To be asked before anything is computed from a chunk: the work for it grows with its length.
+
+    Raises `ChunkRejectedError` if it has more points, or a later last point, than is allowed.
+    """
+    if len(fields.points) > max_points:
+        raise ChunkRejectedError("lengths", f"{len(fields.points)} points, expected at most {max_points}")
+    if fields.times_ns and max(fields.times_ns) > max_s * NS:
+        longest_s = max(fields.times_ns) / NS
+        raise ChunkRejectedError("times", f"it lasts {longest_s:.1f} s, expected at most {max_s:g} s")
+
+
 def _column_order(found: Sequence[str], expected: Sequence[str]) -> list[int]:
     missing = sorted(set(expected) - set(found))
     unknown = sorted(set(found) - set(expected))
@@ -107,6 +128,9 @@ def _step_ns(times_ns: Sequence[int]) -> int:
             )
         previous = time_ns
     step_ns = round(times_ns[-1] / len(times_ns))
+    if step_ns < MIN_STEP_NS:
+        found = f"points are {step_ns / NS:.6f} s apart"
+        raise ChunkRejectedError("times", f"{found}, expected at least {MIN_STEP_NS / NS} s")
     for k, time_ns in enumerate(times_ns):
         if abs(time_ns - (k + 1) * step_ns) > MAX_UNEVENNESS_NS:
             raise ChunkRejectedError(

@@ -5,7 +5,8 @@
     any of them ──stop──▶ stopped ──reset──▶ idle
 
 Idle commands nothing: what would be commanded is worked out as a shadow. Armed holds the measured posture. Holding came
-by itself or by word, and is left on an operator's word alone.
+by itself or by word, and is left on an operator's word alone. Where somebody else commands the robot it brakes, and is
+idle once it rests: two streams of commands would fight.
 """
 
 from __future__ import annotations
@@ -20,16 +21,25 @@ from activemimic_policy.execution.chunk import Chunk
 from activemimic_policy.execution.joining import make_joining
 from activemimic_policy.execution.player import ChunkPlayer, Wanted
 
-from activemimic_bringup.control.chunk_fields import NS, ChunkFields, ChunkRejectedError, check_fields, fields_of
+from activemimic_bringup.control.chunk_fields import (
+    NS,
+    ChunkFields,
+    ChunkRejectedError,
+    check_fields,
+    check_size,
+    fields_of,
+)
 from activemimic_bringup.control.collision import CollisionGuard, Workspace
 from activemimic_bringup.control.feasible import Feasibility
 from activemimic_bringup.control.following import Following
 from activemimic_bringup.control.limiter import MotionLimiter, MotionLimiterError, MotionLimits, Setpoint
-from activemimic_bringup.control.watchdogs import Clocks, Fault, state_fault
+from activemimic_bringup.control.state_filter import StateFilter
+from activemimic_bringup.control.watchdogs import Clocks, Fault, PolicyWatch
 
 Source = Literal["policy", "teleop"]
 Mode = Literal["idle", "armed", "running", "holding", "stopped"]
-FRESH_S = 0.05  # a joint state this new says where the robot is
+FRESH_S = 0.1  # a joint state this new says where the robot is
+BEYOND = {"rad": 0.05, "m": 0.01, "fraction": 0.1}  # a slot's limits, by which it may be measured: calibration, noise
 _ROUNDING = 1e-9
 
 
@@ -40,10 +50,14 @@ class ControllerConfig:
     period_s: float = 0.01
     max_chunk_age_s: float = 1.0  # of a chunk's observation, when the chunk arrives
     max_chunk_lead_s: float = 0.1  # how far its observation may lie in the future: clocks that differ
+    max_chunk_points: int = 128
+    max_chunk_s: float = 5.0  # from its observation to its last point
     max_chunk_gap_s: float = 0.5  # after the end of a policy's chunk, before its silence is a fault
-    max_state_age_s: float = 0.3
-    max_period_s: float = 0.1  # from one update to the next
+    max_heartbeat_gap_s: float = 0.25  # of a policy that has a heartbeat
+    max_state_age_s: float = 0.25
+    max_period_s: float = 0.2  # from one update to the next
     max_lead_rad: float = 0.2618  # of a command before the measured joint; the vendor refuses more
+    max_lead_m: float = 0.05
     max_stuck_s: float = 0.3  # a joint may stand that far from its command
     margin_m: float = 0.02  # between the robot's links
     workspace: Workspace | None = None
@@ -89,7 +103,8 @@ class Controller:
 
     `counters` counts interventions by kind: rejected_* (chunks), holding_* (faults that ended a run), limited_position,
     limited_motion, limited_lead and limited_collision (updates in which at least one slot was not sent where it was
-    wanted), state_invalid. `interventions` holds the newest of them until somebody takes them out.
+    wanted), state_* (measured states that were not believed, see StateFilter). `interventions` holds the newest of them
+    until somebody takes them out.
     """
 
     def __init__(self, robot: Robot, config: ControllerConfig | None = None) -> None:
@@ -107,33 +122,44 @@ class Controller:
         self._limiter = MotionLimiter(MotionLimits.of(robot, config.motion_scale), config.period_s)
         self._guard = CollisionGuard(robot, config.margin_m, config.workspace)
         self._feasibility = Feasibility(robot)
-        # A gripper that has closed on something never reaches its command, and shall not.
-        max_lead = np.array([config.max_lead_rad if slot.unit == "rad" else np.inf for slot in robot.slots])
-        self._following = Following(self._slot_names, max_lead, config.max_stuck_s)
-        self._clocks = Clocks(config.max_period_s)
-        self._state: np.ndarray | None = None
-        self._state_stamp_ns: int | None = None
+        self._following = Following(robot, config.max_lead_rad, config.max_lead_m, config.max_stuck_s)
+        self._measured = StateFilter(robot, self._following.max_lead, config.max_state_age_s, config.max_chunk_lead_s)
+        beyond = np.array([BEYOND[slot.unit] for slot in robot.slots])
+        self._lowest, self._highest = robot.lower - beyond, robot.upper + beyond
+        self._clocks = Clocks(config.period_s, config.max_period_s)
+        self._watch = PolicyWatch(config.max_heartbeat_gap_s, config.max_chunk_gap_s, config.max_chunk_age_s)
+        self._commands = False  # whether it sends commands to the robot
         self._since_ns = 0  # chunks whose observation is older do not count
-        self._pressed_ns: int | None = None  # the deadman's switch, last
+        self._pressed_ns: int | None = None  # the deadman's switch, last, on the steady clock
         self._conflict = ""
+        self._rival = ""  # who else commands the robot
         self._in_charge: Source | None = None  # whose chunk was accepted last, and
         self._end_ns: int | None = None  # when that ends
         self._last_ns = 0  # when the last command was given
 
-    def state_age_s(self, now_ns: int) -> float:
-        """Age of the newest measured state; infinite if there is none."""
-        return float("inf") if self._state_stamp_ns is None else (now_ns - self._state_stamp_ns) / NS
+    @property
+    def state_age_s(self) -> float:
+        """Since the newest believed joint state; infinite if there was none."""
+        return self._measured.age_s(self._clocks.steady_ns)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the robot is not commanded to move: nothing is commanded at all, or one posture."""
+        return not self._commands or self._limiter.at_rest
 
     # An operator's words. Each answers why it cannot be, or "".
 
     def arm(self, now_ns: int) -> str:
-        """From idle: command the measured posture."""
+        """From idle: command the measured posture. Refused where anything is wrong that would make it hold."""
         if self.mode != "idle":
             return f"it is {self.mode}; reset it first"
-        if fault := state_fault(self._state_stamp_ns, now_ns, self.config.max_state_age_s):
+        if fault := self._standing_fault() or self._unsure_posture(now_ns):
             return fault.reason
-        assert self._state is not None
-        self._start_from(self._state, now_ns)
+        assert self._measured.slots is not None
+        self._start_from(self._measured.slots, now_ns)
+        self._measured.forget_displacement()
+        self._commands = True
+        self._forget_chunks(now_ns)
         self._enter("armed", "holds the measured posture")
         return ""
 
@@ -141,11 +167,12 @@ class Controller:
         """From armed or holding: play chunks whose observations are newer than now."""
         if self.mode not in ("armed", "holding"):
             return f"it is {self.mode}; " + ("reset it first" if self.mode == "stopped" else "arm it first")
-        if fault := self._standing_fault(now_ns):
+        if fault := self._standing_fault() or self._unsure_posture(now_ns):
             return fault.reason
-        assert self._state is not None
-        if far := self._following.too_far(self._limiter.setpoint.position, self._state):
-            return f"{far}; reset and arm it"
+        assert self._measured.slots is not None
+        far = self._following.too_far(self._limiter.setpoint.position, self._measured.slots)
+        if elsewhere := self._measured.displaced or far:
+            return f"{elsewhere}; reset and arm it"
         self._forget_chunks(now_ns)
         self._enter("running", "waits for a first chunk")
         return ""
@@ -157,54 +184,61 @@ class Controller:
         return ""
 
     def stop(self) -> str:
-        """Brake, hold, and do nothing else until it is reset."""
+        """Brake, hold, and do nothing else until it is reset. From idle: command nothing until it is reset."""
         self._enter("stopped", "an operator said so")
         return ""
 
     def reset(self) -> str:
         """To idle, once the robot rests: nothing is commanded any more."""
-        if self.mode != "idle" and not self._limiter.at_rest:
+        if not self.at_rest:
             return "the robot is still braking"
-        self._forget_chunks(self._last_ns)
-        self._enter("idle", "nothing is commanded until it is armed")
+        self._release("nothing is commanded until it is armed")
         return ""
 
     # What arrives.
 
     def on_state(self, slots: np.ndarray, stamp_ns: int, now_ns: int) -> None:
-        """Take a measured robot vector (S,). One that is not finite is counted and ignored."""
-        if not np.all(np.isfinite(slots)):
-            self.counters["state_invalid"] += 1
-            return
-        self._state = np.asarray(slots, dtype=np.float64)
-        self._state_stamp_ns = stamp_ns
+        """Take a measured robot vector (S,). One that is not believed is counted and ignored."""
+        commanded = self._limiter.setpoint.position if self._commands else None
+        if refused := self._measured.add(slots, stamp_ns, now_ns, self._clocks.steady_ns, commanded):
+            self.counters[f"state_{refused}"] += 1
 
     def on_deadman(self, pressed: bool, now_ns: int) -> None:
         """Take what the deadman's switch says."""
-        self._pressed_ns = now_ns if pressed else None
+        self._pressed_ns = self._clocks.steady_ns if pressed else None
 
-    def on_conflict(self, conflict: str) -> None:
-        """Take who else commands the robot or publishes chunks; "" if nobody does."""
-        self._conflict = conflict
+    def on_conflict(self, conflict: str, rival: str = "") -> None:
+        """Take who publishes beside the one that may: joint states or chunks, and (`rival`) commands; "" if nobody."""
+        self._conflict, self._rival = conflict, rival
+
+    def on_heartbeat(self, problem: str, chunk_period_s: float) -> None:
+        """Take the policy's heartbeat: why it cannot infer ("" if it can), and the time from one chunk to the next."""
+        self._watch.on_heartbeat(problem, chunk_period_s, self._clocks.steady_ns)
 
     def on_chunk(self, chunk: Chunk | ChunkFields, source: Source, now_ns: int) -> Verdict:
         """Accept a chunk whole or reject it whole; a rejected one changes nothing."""
         fields = fields_of(chunk, self._slot_names) if isinstance(chunk, Chunk) else chunk
+        if source == "policy" and self._in_charge == "policy":
+            self._watch.on_chunk(self._clocks.steady_ns)
         try:
             checked = self._checked(fields, source, now_ns)
         except ChunkRejectedError as rejection:
             self.counters[f"rejected_{rejection.kind}"] += 1
             return Verdict(False, f"{source} chunk rejected: {rejection}")
         player, other = (self._policy, self._teleop) if source == "policy" else (self._teleop, self._policy)
-        if self.mode == "idle" and self._state is not None:
-            self._start_from(self._state, now_ns)  # a shadow: the robot does not follow it
+        if self.mode == "idle" and self._measured.slots is not None:
+            self._start_from(self._measured.slots, now_ns)  # a shadow: the robot does not follow it
             self._in_charge = None
         if source != self._in_charge:
             player.reset(self._limiter.setpoint.motion, self._last_ns)  # it goes on as the robot moves now
             other.reset()
+            self._watch.reset(self._clocks.steady_ns)
+            self._watch.on_chunk(self._clocks.steady_ns)
         player.accept(checked)
         self._in_charge = source
         self._end_ns = checked.end_ns
+        age_s, left_s = (now_ns - checked.stamp_ns) / NS, (checked.end_ns - now_ns) / NS
+        self._watch.on_accepted(age_s, left_s, self._clocks.steady_ns)
         self.counters[f"accepted_{source}"] += 1
         return Verdict(True, "accepted")
 
@@ -215,21 +249,19 @@ class Controller:
         """
         clock_fault = self._clocks.look(now_ns, now_ns if steady_ns is None else steady_ns)
         if self.mode in ("armed", "running"):
-            fault = clock_fault or self._standing_fault(now_ns) or self._running_fault(now_ns)
+            fault = clock_fault or self._standing_fault() or self._running_fault()
             if fault is not None:
-                self.counters[f"holding_{fault.kind}"] += 1
-                self._enter("holding", fault.reason)
+                self._fail(fault)
         self._last_ns = now_ns
-        if self.mode == "idle" and (self._end_ns is None or now_ns > self._end_ns):
-            return Command(None, "idle", self.reason)
-        before = self._limiter.setpoint.position
+        if self._commands and self._rival and self._limiter.at_rest:
+            self._leave_to_rival()
+        if not self._commands and (self.mode == "stopped" or self._end_ns is None or now_ns > self._end_ns):
+            return Command(None, self.mode, self.reason)
         setpoint, source = self._moved(now_ns)
-        if self.mode != "idle" and self.state_age_s(now_ns) < FRESH_S:
-            setpoint = self._near_the_robot(setpoint, before)
-        return Command(setpoint.position.copy(), self.mode, self.reason, self.mode == "idle", source)
+        return Command(setpoint.position.copy(), self.mode, self.reason, not self._commands, source)
 
     def _moved(self, now_ns: int) -> tuple[Setpoint, Source | Literal[""]]:
-        """One cycle of the limiter: towards what the chunks want, or to rest."""
+        """One cycle of the limiter: towards what the chunks want, after a robot that was pushed away, or to rest."""
         if self.mode in ("running", "idle"):
             for source, player in (("teleop", self._teleop), ("policy", self._policy)):
                 wanted = player.sample(now_ns)
@@ -239,26 +271,52 @@ class Controller:
                     return self._towards(wanted), source  # type: ignore[return-value]
             if self.mode == "running" and self._end_ns is not None:
                 self.reason = f"waits for a chunk since {(now_ns - self._end_ns) / NS:.1f} s"
+        if self._commands and self.state_age_s < FRESH_S and not self._conflict:
+            assert self._measured.slots is not None
+            yielding = self._following.yielding(self._limiter.setpoint.position, self._measured.slots)
+            if yielding.any():
+                return self._after_the_robot(yielding, self._measured.slots), ""
         return self._limiter.brake(), ""
+
+    def _after_the_robot(self, yielding: np.ndarray, measured: np.ndarray) -> Setpoint:
+        """The slots that yield (S,) go to where they are `measured` (S,), all others to rest."""
+        before = self._limiter.setpoint
+        rest = self._limiter.stopping_position()
+        setpoint = self._stepped(np.where(yielding, measured, rest), np.zeros_like(rest))
+        if too_close := self._guard.check(before.position, self._limiter.stopping_position()):
+            return self._instead(before, rest, "limited_collision", too_close)
+        self._note("limited_lead", yielding, before.position, setpoint.position, "the command goes after the robot")
+        return setpoint
 
     def _towards(self, wanted: Wanted) -> Setpoint:
         before = self._limiter.setpoint
         within = np.clip(wanted.position, self._lower, self._upper)
         beyond = np.abs(within - wanted.position) > _ROUNDING
         self._note("limited_position", beyond, wanted.position, within, "outside its limits")
-        try:
-            setpoint = self._limiter.step(within, np.where(beyond, 0.0, wanted.velocity))
-        except MotionLimiterError as error:
-            self._fail(Fault("limiter", str(error)))
-            return self._limiter.setpoint
-        late = np.abs(setpoint.position - within) > self._max_deviation()
+        measured = self._measured.slots if self.mode == "running" else None
+        back, far = within, np.zeros_like(beyond)
+        if measured is not None:
+            back, far = self._following.within(within, before.position, measured)
+        setpoint = self._stepped(back, np.where(beyond | far, 0.0, wanted.velocity))
+        late = np.abs(setpoint.position - back) > self._max_deviation()
         self._note("limited_motion", late, within, setpoint.position, "as quickly as its limits allow")
         stop = self._limiter.stopping_position()  # what must not be reached is braked for in time
         if too_close := self._guard.check(before.position, stop):
             return self._instead(before, within, "limited_collision", too_close)
-        if self.mode == "running" and self._state is not None and (far := self._following.too_far(stop, self._state)):
-            return self._instead(before, within, "limited_lead", far)
+        if measured is not None and (too_far := self._following.too_far(np.where(far, measured, stop), measured)):
+            return self._instead(before, within, "limited_lead", too_far)
+        self._note("limited_lead", far, within, setpoint.position, "the robot does not follow")
         return setpoint
+
+    def _stepped(self, position: np.ndarray, velocity: np.ndarray) -> Setpoint:
+        """The limiter's next command towards `position` (S,); where it finds none, a fault and the quickest stop."""
+        before = self._limiter.setpoint
+        try:
+            return self._limiter.step(position, velocity)
+        except MotionLimiterError as error:
+            self._fail(Fault("limiter", str(error)))
+            self._limiter.go_back(before)
+            return self._limiter.brake()
 
     def _instead(self, before: Setpoint, wanted: np.ndarray, kind: str, reason: str) -> Setpoint:
         """Brake from the setpoint `before` in place of what would have come next."""
@@ -269,22 +327,6 @@ class Controller:
         if self.mode == "running":
             self.reason = reason
         return braked
-
-    def _near_the_robot(self, setpoint: Setpoint, before: np.ndarray) -> Setpoint:
-        """The last word: no joint is sent farther from where it is than the vendor takes, however it was moving.
-
-        That is a robot that somebody pushes, or a jump of what is measured: for all else the motion has braked before.
-        One that is farther already stays where it was sent (`before`, (S,)): the robot was moved, not the command.
-        """
-        assert self._state is not None
-        near = self._following.near(setpoint.position, before, self._state)
-        cut = near != setpoint.position
-        if not cut.any():
-            return setpoint
-        self._note("limited_lead", cut, setpoint.position, near, "the robot does not follow")
-        stopped = Setpoint(near, np.where(cut, 0.0, setpoint.velocity), np.where(cut, 0.0, setpoint.acceleration))
-        self._limiter.go_back(stopped)
-        return stopped
 
     def _note(self, kind: str, slots: np.ndarray, asked: np.ndarray, sent: np.ndarray, reason: str) -> None:
         if slots.any():
@@ -299,41 +341,62 @@ class Controller:
 
     # What may be wrong.
 
-    def _standing_fault(self, now_ns: int) -> Fault | None:
-        """What must not be while the robot is commanded, whatever it does."""
-        if self._conflict:
-            return Fault("conflict", self._conflict)
+    def _standing_fault(self) -> Fault | None:
+        """What must not be while the robot is commanded, whatever it does: it refuses to arm, and it makes it hold."""
+        if self._rival or self._conflict:
+            return Fault("conflict", "; ".join(filter(None, (self._rival, self._conflict))))
         if self.config.deadman_s and (
-            self._pressed_ns is None or (now_ns - self._pressed_ns) / NS > self.config.deadman_s
+            self._pressed_ns is None or (self._clocks.steady_ns - self._pressed_ns) / NS > self.config.deadman_s
         ):
             return Fault("deadman", "the deadman's switch is not pressed")
-        return state_fault(self._state_stamp_ns, now_ns, self.config.max_state_age_s)
+        return self._measured.fault(self._clocks.steady_ns) or self._posture_fault()
 
-    def _running_fault(self, now_ns: int) -> Fault | None:
-        if self.mode == "running" and self._in_charge == "policy" and self._end_ns is not None:
-            silent_s = (now_ns - self._end_ns) / NS
-            if silent_s > self.config.max_chunk_gap_s:
-                return Fault("no_chunk", f"the policy has been silent: its last chunk ended {silent_s:.2f} s ago")
-        assert self._state is not None
-        if stuck := self._following.stuck(self._limiter.setpoint.position, self._state, now_ns):
-            return Fault("not_following", f"the robot does not follow: {stuck}")
+    def _posture_fault(self) -> Fault | None:
+        measured = self._measured.slots
+        assert measured is not None
+        outside = (measured < self._lowest) | (measured > self._highest)
+        if not outside.any():
+            return None
+        s = int(np.argmax(outside))
+        where = f"{self._slot_names[s]} is measured at {measured[s]:.3f}"
+        return Fault("posture", f"{where}, outside its limits ({self._lower[s]:.3f} to {self._upper[s]:.3f})")
+
+    def _unsure_posture(self, now_ns: int) -> Fault | None:
+        """Why nobody can say where the robot is at this moment."""
+        assert self._measured.stamp_ns is not None
+        age_s = (now_ns - self._measured.stamp_ns) / NS
+        if age_s > self.config.max_state_age_s:
+            return Fault("state", f"the joint state is {age_s:.2f} s old (limit {self.config.max_state_age_s:.2f} s)")
+        if self._measured.refusal:
+            return Fault("state", f"the newest joint state is not believed: {self._measured.refusal}")
         return None
+
+    def _running_fault(self) -> Fault | None:
+        steady_ns = self._clocks.steady_ns
+        is_policy = self.mode == "running" and self._in_charge == "policy"
+        if is_policy and (fault := self._watch.fault(steady_ns)):
+            return fault
+        assert self._measured.slots is not None
+        stuck = self._following.stuck(self._limiter.setpoint.position, self._measured.slots, steady_ns)
+        return Fault("not_following", f"the robot does not follow: {stuck}") if stuck else None
 
     def _fail(self, fault: Fault) -> None:
         self.counters[f"holding_{fault.kind}"] += 1
-        if self.mode == "running":
+        if self.mode in ("armed", "running"):
             self._enter("holding", fault.reason)
 
     def _checked(self, fields: ChunkFields, source: Source, now_ns: int) -> Chunk:
+        check_size(fields, self.config.max_chunk_points, self.config.max_chunk_s)
         self._check_time(fields, now_ns)
         checked = check_fields(fields, self._slot_names)
         if checked.end_ns < now_ns:
             raise ChunkRejectedError("stale", f"its last point was due {(now_ns - checked.end_ns) / NS:.2f} s ago")
-        if self._state is None or (fault := state_fault(self._state_stamp_ns, now_ns, self.config.max_state_age_s)):
-            raise ChunkRejectedError("no_state", "no joint state" if self._state is None else fault.reason)  # type: ignore[union-attr]
+        if fault := self._measured.fault(self._clocks.steady_ns):
+            raise ChunkRejectedError("no_state", fault.reason)
         if source == "policy" and self._teleop.chunk and now_ns <= self._teleop.chunk.end_ns:
             raise ChunkRejectedError("teleop", "teleoperation is in charge")
-        self._feasibility.check(checked, self._state, now_ns)
+        assert self._measured.slots is not None
+        self._feasibility.check(checked, self._measured.slots, now_ns)
         return checked
 
     def _check_time(self, fields: ChunkFields, now_ns: int) -> None:
@@ -353,9 +416,20 @@ class Controller:
     def _enter(self, mode: Mode, reason: str) -> None:
         if mode in ("holding", "stopped") and self.mode != mode:
             self._forget_chunks(self._last_ns)
-        if mode == "stopped" and self.mode == "idle" and self._state is not None:
-            self._limiter.reset(self._state)
         self.mode, self.reason = mode, reason
+
+    def _release(self, reason: str) -> None:
+        """To idle: from now on nothing is commanded."""
+        self._commands = False
+        self._forget_chunks(self._last_ns)
+        self._enter("idle", reason)
+
+    def _leave_to_rival(self) -> None:
+        reason = f"commands nothing, since another one does: {self._rival}"
+        if self.mode == "stopped":
+            self._commands, self.reason = False, reason
+        else:
+            self._release(reason)
 
     def _start_from(self, posture: np.ndarray, now_ns: int) -> None:
         self._limiter.reset(posture)
@@ -366,5 +440,6 @@ class Controller:
     def _forget_chunks(self, now_ns: int) -> None:
         self._since_ns = now_ns
         self._in_charge = self._end_ns = None
+        self._watch.reset(self._clocks.steady_ns)
         self._policy.reset()
         self._teleop.reset()

@@ -1,15 +1,22 @@
-"""What makes the controller hold: a source that fell silent, a clock that jumped, a robot that does not follow.
+"""What makes the controller hold: a clock that jumps, a policy that fell silent.
 
-Every watchdog is a plain look at times and numbers; the first complaint is what the person at the robot reads.
+Every watchdog is a plain look at times and numbers; the first complaint is what the person at the robot reads. All
+silences are measured on the controller's own steady clock, on which time does not pass while it itself stands still:
+what came meanwhile waits in a queue, and nobody else was silent.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from activemimic_bringup.control.chunk_fields import NS
 
 CLOCK_JUMP_S = 0.05  # between two cycles, by which the wall clock and the steady clock disagree
+LONGEST_CYCLES = 5  # that one update may count for on the steady clock
+RHYTHM = 8  # chunks that say how often one comes,
+FEWEST = 3  # and so many times between two of them to know
+LATE_S = 0.25  # by which a chunk may be later than its rhythm
 
 
 @dataclass(frozen=True)
@@ -21,9 +28,15 @@ class Fault:
 
 
 class Clocks:
-    """The controller's own two clocks: time stamps come by one that may be set, periods by one that may not."""
+    """The controller's own two clocks: time stamps come by one that may be set, periods by one that may not.
 
-    def __init__(self, max_period_s: float) -> None:
+    Attributes:
+        steady_ns: the time that the controller has been at work: a cycle that came late counts as LONGEST_CYCLES.
+    """
+
+    def __init__(self, period_s: float, max_period_s: float) -> None:
+        self.steady_ns = 0
+        self._longest_ns = round(LONGEST_CYCLES * period_s * NS)
         self._max_period_s = max_period_s
         self._last: tuple[int, int] | None = None
 
@@ -36,6 +49,7 @@ class Clocks:
         last, self._last = self._last, (now_ns, steady_ns)
         if last is None:
             return None
+        self.steady_ns += max(0, min(steady_ns - last[1], self._longest_ns))
         stamped_s, steady_s = (now_ns - last[0]) / NS, (steady_ns - last[1]) / NS
         if abs(stamped_s - steady_s) > CLOCK_JUMP_S:
             return Fault("clock", f"the clock jumped by {stamped_s - steady_s:+.2f} s")
@@ -46,11 +60,68 @@ class Clocks:
         return None
 
 
-def state_fault(stamp_ns: int | None, now_ns: int, max_age_s: float) -> Fault | None:
-    """Whether the joint state of `stamp_ns` is too old, or there is none."""
-    if stamp_ns is None:
-        return Fault("state", "no joint state has arrived")
-    age_s = (now_ns - stamp_ns) / NS
-    if age_s > max_age_s:
-        return Fault("state", f"the joint state is {age_s:.2f} s old (limit {max_age_s:.2f} s)")
-    return None
+class PolicyWatch:
+    """Whether the policy that moves the robot still lives: by its heartbeat, by the rhythm of its chunks, by their age.
+
+    A policy without a heartbeat is known by its rhythm alone. One with a heartbeat may take as long as its slowest
+    inferences of late: what it cannot do, it says.
+    """
+
+    def __init__(self, max_heartbeat_gap_s: float, max_chunk_gap_s: float, max_chunk_age_s: float) -> None:
+        self._max_beat_gap_s, self._max_gap_s, self._max_age_s = max_heartbeat_gap_s, max_chunk_gap_s, max_chunk_age_s
+        self._beat_ns: int | None = None
+        self._problem = ""
+        self._declared_s = 0.0  # time from one chunk to the next, as the policy says
+        self.reset(0)
+
+    def reset(self, steady_ns: int) -> None:
+        """Forget all chunks: the next one is the first. A heartbeat that has ended is not expected to go on."""
+        if self._beat_ns is not None and (steady_ns - self._beat_ns) / NS > self._max_beat_gap_s:
+            self._beat_ns, self._declared_s = None, 0.0
+        self._chunk_ns: int | None = None  # when the last chunk came, whether or not it was accepted
+        self._intervals_s: deque[float] = deque(maxlen=RHYTHM)
+        self._ages_s: deque[float] = deque(maxlen=RHYTHM)  # of the accepted chunks' observations, at their arrival
+        self._accepted_ns = 0  # when the last of those came,
+        self._left_s = 0.0  # and how long it was to be played from then on
+
+    def on_heartbeat(self, problem: str, chunk_period_s: float, steady_ns: int) -> None:
+        """Take the policy's heartbeat: why it cannot infer ("" if it can), and how often a chunk comes."""
+        self._beat_ns, self._problem, self._declared_s = steady_ns, problem, chunk_period_s
+
+    def on_chunk(self, steady_ns: int) -> None:
+        """A chunk has come, whatever became of it."""
+        if self._chunk_ns is not None:
+            self._intervals_s.append((steady_ns - self._chunk_ns) / NS)
+        self._chunk_ns = steady_ns
+
+    def on_accepted(self, age_s: float, left_s: float, steady_ns: int) -> None:
+        """The chunk was accepted: `age_s` after its observation, to be played for `left_s`."""
+        self._ages_s.append(max(age_s, 0.0))
+        self._accepted_ns, self._left_s = steady_ns, left_s
+
+    def fault(self, steady_ns: int) -> Fault | None:
+        """Why the policy does not move the robot any more; None while it does, and before its first chunk."""
+        if self._chunk_ns is None or not self._ages_s:
+            return None
+        if self._beat_ns is not None:
+            beat_s = (steady_ns - self._beat_ns) / NS
+            if beat_s > self._max_beat_gap_s:
+                return Fault("no_heartbeat", f"the policy has been silent: no heartbeat for {beat_s:.2f} s")
+            if self._problem:
+                return Fault("policy", f"the policy does not infer: {self._problem}")
+        silent_s = self._silence(steady_ns)
+        return Fault("no_chunk", f"the policy has been silent: {silent_s}") if silent_s else None
+
+    def _silence(self, steady_ns: int) -> str:
+        assert self._chunk_ns is not None
+        quiet_s, played_s = (steady_ns - self._chunk_ns) / NS, (steady_ns - self._accepted_ns) / NS
+        has_rhythm = len(self._intervals_s) >= FEWEST
+        period_s = self._declared_s or (min(max(self._intervals_s), self._left_s) if has_rhythm else self._left_s)
+        slack_s = LATE_S if self._beat_ns is None else max(LATE_S, 2 * max(self._ages_s))
+        if (self._declared_s or has_rhythm) and quiet_s > period_s + slack_s:
+            return f"no chunk for {quiet_s:.2f} s, where one comes every {period_s:.2f} s"
+        if played_s - self._left_s > self._max_gap_s:
+            return f"its last chunk ended {played_s - self._left_s:.2f} s ago"
+        if (age_s := self._ages_s[-1] + played_s) > period_s + self._max_age_s:
+            return f"what is played answers an observation that is {age_s:.2f} s old"
+        return ""

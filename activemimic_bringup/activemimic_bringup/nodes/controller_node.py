@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from activemimic_description.codec import CodecError, encode_command, stamp_ns
@@ -13,12 +14,13 @@ from activemimic_description.robot import load_robot
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from activemimic_bringup.control.chunk_fields import read_trajectory
+from activemimic_bringup.control.chunk_fields import largest_message, read_trajectory
 from activemimic_bringup.control.controller import Command, Controller, ControllerConfig, Intervention, Source
 from activemimic_bringup.control.measured_state import MeasuredState
 from activemimic_bringup.control.rates import PeriodMonitor, StreamMonitor
@@ -26,11 +28,12 @@ from activemimic_bringup.control.timing import ChunkTimer, ChunkTimes
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, diagnostic, qos_profile, run
 from activemimic_bringup.nodes.parameters import CONTROLLER
 from activemimic_bringup.nodes.realtime import claim_realtime
-from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, SHADOW, TELEOP, TIMING
+from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, HEARTBEAT, SHADOW, TELEOP, TIMING
 
 WORDS = ("arm", "run", "hold", "stop", "reset")
 INTERVENTION_NS = 100_000_000  # between two reports of one kind
-LOOK_ROUND_S = 0.5  # for others who publish what only one may
+LOOK_ROUND_S = 0.1  # for others who publish what only one may
+UNDISTURBED_NS = 1_000_000  # between two readings of the steady clock, with one of the other clock between them
 
 _LEVELS = {"running": OK, "armed": OK, "idle": OK, "holding": WARN, "stopped": WARN}
 
@@ -46,9 +49,13 @@ class ControllerNode(Node):
         config = ControllerConfig(
             period_s=period_s,
             max_chunk_age_s=values["max_chunk_age_s"],
+            max_chunk_points=self._contract.max_chunk_points,
+            max_chunk_s=self._contract.max_chunk_s,
             max_chunk_gap_s=values["max_chunk_gap_s"],
+            max_heartbeat_gap_s=values["max_heartbeat_gap_s"],
             max_state_age_s=values["max_state_age_s"],
             max_lead_rad=values["max_lead_rad"],
+            max_lead_m=values["max_lead_m"],
             margin_m=values["collision_margin_m"],
             motion_scale=values["motion_scale"],
             deadman_s=values["deadman_s"],
@@ -93,6 +100,7 @@ class ControllerNode(Node):
             self._subscribe_state(source)
         self._subscribe_chunks(CHUNK.name, "policy")
         self._subscribe_chunks(TELEOP.name, "teleop")
+        self.create_subscription(DiagnosticStatus, HEARTBEAT.name, self._on_heartbeat, 10)
         self.create_subscription(Bool, DEADMAN.name, self._on_deadman, 10)
         for word in WORDS:
             self.create_service(Trigger, f"~/{word}", self._answer_to(word))
@@ -123,22 +131,38 @@ class ControllerNode(Node):
         self.create_subscription(ros_class(source.type), source.topic, on_state, qos_profile(source.qos))
 
     def _subscribe_chunks(self, topic: str, source: Source) -> None:
-        def on_chunk(message: JointTrajectory) -> None:
+        largest = largest_message(len(self._slots), self._contract.max_chunk_points)
+
+        def on_chunk(data: bytes) -> None:
+            if len(data) > largest:  # reading it would take longer than a cycle
+                self._controller.counters["rejected_lengths"] += 1
+                why = f"{len(data)} bytes, expected at most {largest}"
+                self.get_logger().warning(f"{source} chunk rejected: {why}", throttle_duration_sec=1.0)
+                return
             now_ns = self._now_ns()
-            fields = read_trajectory(message)
+            fields = read_trajectory(deserialize_message(data, JointTrajectory))
             verdict = self._controller.on_chunk(fields, source, now_ns)
             if verdict.accepted:
                 self._tell_times(self._chunk_timer.on_chunk(fields.stamp_ns, source, now_ns))
             else:
                 self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
 
-        self.create_subscription(JointTrajectory, topic, on_chunk, 10)
+        self.create_subscription(JointTrajectory, topic, on_chunk, 10, raw=True)  # type: ignore[arg-type]
+
+    def _on_heartbeat(self, message: DiagnosticStatus) -> None:
+        values = {entry.key: entry.value for entry in message.values}
+        try:
+            period_s = float(values.get("chunk_period_s", 0.0))
+        except ValueError:
+            period_s = 0.0
+        problem = "" if message.level == OK else message.message or "it does not say why"
+        self._controller.on_heartbeat(problem, period_s if 0.0 < period_s < 60.0 else 0.0)
 
     def _on_deadman(self, message: Bool) -> None:
         self._controller.on_deadman(message.data, self._now_ns())
 
     def _on_timer(self) -> None:
-        now_ns, steady_ns = self._now_ns(), time.monotonic_ns()
+        now_ns, steady_ns = self._clocks()
         if self._start_running and not self._controller.arm(now_ns):
             self._start_running = False
             self._controller.run(now_ns)
@@ -152,6 +176,15 @@ class ControllerNode(Node):
                     self._sinks[topic].publish(message)
         self._chunk_timer.on_command(None if command.shadow else command.positions, command.source, now_ns)
         self._tell(command, now_ns)
+
+    def _clocks(self) -> tuple[int, int]:
+        """Both clocks at one moment: what is put aside between two readings takes the one for a jump of the other."""
+        for _ in range(10):
+            before_ns = time.monotonic_ns()
+            now_ns, steady_ns = self._now_ns(), time.monotonic_ns()
+            if steady_ns - before_ns < UNDISTURBED_NS:
+                break
+        return now_ns, steady_ns
 
     def _watch_own_period(self, steady_ns: int) -> None:
         period_ns = 1e9 * self._controller.config.period_s
@@ -205,6 +238,7 @@ class ControllerNode(Node):
     def _answer_to(self, word: str) -> Any:
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             act = getattr(self._controller, word)
+            self._look_round()
             refusal = act(self._now_ns()) if word in ("arm", "run") else act()
             self._start_running = False  # whoever speaks to it has taken over
             response.success = not refusal
@@ -214,13 +248,18 @@ class ControllerNode(Node):
         return answer
 
     def _look_round(self) -> None:
-        """Whoever else commands the robot or publishes chunks makes it hold."""
-        faults = []
-        for topic, most in ((CHUNK.name, 1), (TELEOP.name, 1), *((topic, 1) for topic in self._sinks)):
-            names = [info.node_name for info in self.get_publishers_info_by_topic(topic)]
-            if len(names) > most:
-                faults.append(f"{len(names)} publishers on {topic}: {', '.join(sorted(names))}")
-        self._controller.on_conflict("; ".join(faults))
+        """Whoever else commands the robot, measures it or publishes chunks makes it hold."""
+        others = (CHUNK.name, TELEOP.name, *(source.topic for source in self._contract.state))
+        self._controller.on_conflict(self._crowded(others), rival=self._crowded(self._sinks))
+
+    def _crowded(self, topics: Iterable[str]) -> str:
+        """Those of the topics that have more than one publisher, in words."""
+        found = []
+        for topic in topics:
+            if self.count_publishers(topic) > 1:
+                names = sorted(info.node_name for info in self.get_publishers_info_by_topic(topic))
+                found.append(f"{len(names)} publishers on {topic}: {', '.join(names)}")
+        return "; ".join(found)
 
     def _report(self) -> None:
         summary = self._periods.summary()
@@ -233,7 +272,7 @@ class ControllerNode(Node):
             "period_p99_ms": summary.period_p99_ms,
             "period_max_ms": summary.period_max_ms,
             "deadline_misses": self._misses,
-            "state_age_ms": controller.state_age_s(self._now_ns()) * 1e3,
+            "state_age_ms": controller.state_age_s * 1e3,
             "scheduling": self._realtime,
             **{f"{topic}_rate_hz": stream.rate_hz for topic, stream in self._streams.items()},
             **{f"{topic}_drops": stream.drops for topic, stream in self._streams.items()},

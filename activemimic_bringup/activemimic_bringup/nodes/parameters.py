@@ -42,7 +42,14 @@ CONTROLLER = (
         0.05,
         10.0,
     ),
-    Parameter("max_state_age_s", 0.3, "With joint states older than this the robot holds, in s.", 0.02, 10.0),
+    Parameter(
+        "max_heartbeat_gap_s",
+        0.25,
+        "A policy with a heartbeat (/activemimic/heartbeat) that is silent for so long is a fault, in s.",
+        0.05,
+        10.0,
+    ),
+    Parameter("max_state_age_s", 0.25, "With joint states older than this the robot holds, in s.", 0.02, 10.0),
     Parameter(
         "max_lead_rad",
         0.2618,
@@ -50,6 +57,7 @@ CONTROLLER = (
         0.01,
         1.0,
     ),
+    Parameter("max_lead_m", 0.05, "The same for a slot in metres (the lift), in m.", 0.005, 1.0),
     Parameter("collision_margin_m", 0.02, "Distance between the robot's links that is kept, in m.", 0.0, 0.2),
     Parameter("motion_scale", 1.0, "Share of the velocity, acceleration and jerk limits that is used.", 0.01, 1.0),
     Parameter(

@@ -50,6 +50,8 @@ class Contract(Strict):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     robot: str
     rate_hz: Positive
+    max_chunk_points: Annotated[int, Field(ge=1, le=512)] = 128  # of a chunk of targets, to be taken at all,
+    max_chunk_s: Annotated[float, Field(gt=0.0, le=60.0)] = 5.0  # and how long after its stamp it may end
     cameras: Annotated[dict[str, CameraSource], Field(min_length=1)]
     state: Annotated[list[JointSource], Field(min_length=1)]
     commands: Annotated[list[JointSink], Field(min_length=1)]

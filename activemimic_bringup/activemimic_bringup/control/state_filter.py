@@ -1,0 +1,124 @@
+"""Which measured joint states are believed: a value that no joint can have reached must not move the robot.
+
+In: every robot vector that was measured, with its stamp. Out: the newest one that is believed, and how long there has
+been no newer one. Ages are counted on the controller's own steady clock; stamps say only in which order states belong
+and how late they came.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from activemimic_description.robot import Robot
+
+from activemimic_bringup.control.chunk_fields import NS
+from activemimic_bringup.control.watchdogs import Fault
+
+NOISE = {"rad": 0.1, "m": 0.03, "fraction": 0.25}  # by so much a slot may change from one state to the next, beside
+COAST_S = 0.1  # the way that it makes in the time between them, or in so long if that is longer
+LASTING_S = 0.3  # a jump that lasts longer is where the robot is now: it was moved unseen, or its encoder slipped
+CONFIRMATIONS = 3  # states in a row that agree on where it jumped to
+
+
+class StateFilter:
+    """The newest believed robot vector.
+
+    Refused, and by that name counted by whoever asks: `invalid` (not finite), `order` (older than the one before),
+    `late` and `ahead` (stamps too far from the clock), `jump` (farther than a joint comes, and not where it was
+    commanded to be either). A jump that lasts is believed in the end, and `displaced` says which slot it was.
+
+    Attributes:
+        slots: (S,) believed last, or None.
+        stamp_ns: its stamp.
+        refusal: why the newest state was not believed, "" if it was.
+        displaced: which slot jumped for good while it was commanded; "" until then, and after `forget_displacement`.
+    """
+
+    def __init__(self, robot: Robot, max_lead: np.ndarray, max_age_s: float, max_ahead_s: float) -> None:
+        self._names = tuple(slot.name for slot in robot.slots)
+        self._velocity = robot.velocity
+        self._noise = np.array([NOISE[slot.unit] for slot in robot.slots])
+        self._max_lead, self._max_age_s, self._max_ahead_s = max_lead, max_age_s, max_ahead_s
+        self.slots: np.ndarray | None = None
+        self.stamp_ns: int | None = None
+        self.refusal = self.displaced = ""
+        self._heard_ns = 0  # on the steady clock: when a believed state with a newer stamp came
+        self._elsewhere: np.ndarray | None = None  # (S,) where the slots jumped to,
+        self._elsewhere_ns = 0  # since when
+        self._agreeing = 0  # and how many states say so
+
+    def add(
+        self, slots: np.ndarray, stamp_ns: int, now_ns: int, steady_ns: int, commanded: np.ndarray | None = None
+    ) -> str:
+        """Take a measured state (S,); return the kind of its refusal, or "" if it is believed.
+
+        `now_ns` is the time by the clock of the stamps, `commanded` (S,) where the slots are commanded to be, if so.
+        """
+        kind, self.refusal = self._refused(slots, stamp_ns, now_ns, steady_ns, commanded)
+        if kind == "jump" and self._lasts(slots, steady_ns, commanded is not None):
+            if commanded is not None:
+                self.displaced = self.refusal
+            kind = self.refusal = ""
+        if kind:
+            return kind
+        if self.stamp_ns is None or stamp_ns != self.stamp_ns:
+            self._heard_ns = steady_ns
+        self.slots, self.stamp_ns = np.array(slots, dtype=np.float64), stamp_ns
+        self._elsewhere = None
+        return ""
+
+    def age_s(self, steady_ns: int) -> float:
+        """Since the last believed state; infinite if there was none."""
+        return float("inf") if self.slots is None else (steady_ns - self._heard_ns) / NS
+
+    def fault(self, steady_ns: int) -> Fault | None:
+        """Whether there has been no believed state for too long."""
+        newer = f": newer ones are refused, {self.refusal}" if self.refusal else ""
+        if self.slots is None:
+            return Fault("state", f"no joint state has arrived{newer}")
+        if (age_s := self.age_s(steady_ns)) > self._max_age_s:
+            return Fault("state", f"the joint state is {age_s:.2f} s old (limit {self._max_age_s:.2f} s){newer}")
+        return None
+
+    def forget_displacement(self) -> None:
+        """What is measured now is where the robot starts from."""
+        self.displaced = ""
+
+    def _refused(
+        self, slots: np.ndarray, stamp_ns: int, now_ns: int, steady_ns: int, commanded: np.ndarray | None
+    ) -> tuple[str, str]:
+        if not np.isfinite(slots).all():
+            bad = ", ".join(np.array(self._names)[~np.isfinite(slots)])
+            return "invalid", f"{bad}: expected finite numbers"
+        late_s = (now_ns - stamp_ns) / NS
+        if late_s > self._max_age_s:
+            return "late", f"they come {late_s:.2f} s after their stamps: do the clocks agree?"
+        if -late_s > self._max_ahead_s:
+            return "ahead", f"they are stamped {-late_s:.2f} s ahead: do the clocks agree?"
+        if self.slots is None or self.stamp_ns is None:
+            return "", ""
+        silent_s = self.age_s(steady_ns)
+        if stamp_ns < self.stamp_ns and silent_s <= self._max_age_s:  # later it is a clock that was set back
+            return "order", f"their stamps run back by {(self.stamp_ns - stamp_ns) / NS:.3f} s"
+        jump = np.abs(slots - self.slots)
+        far = jump > self._reach(silent_s)
+        if commanded is not None:
+            far &= np.abs(slots - commanded) > self._max_lead
+        if not far.any():
+            return "", ""
+        s = int(np.argmax(np.where(far, jump / self._noise, 0.0)))
+        return "jump", f"{self._names[s]} is {jump[s]:.3f} from where it was measured before"
+
+    def _lasts(self, slots: np.ndarray, steady_ns: int, is_commanded: bool) -> bool:
+        """Whether the states agree on a jump for long enough. While nothing is commanded, a few are enough."""
+        if self._elsewhere is None or (np.abs(slots - self._elsewhere) > self._reach(0.0)).any():
+            self._elsewhere_ns, self._agreeing = steady_ns, 0
+        self._elsewhere = np.array(slots, dtype=np.float64)
+        self._agreeing += 1
+        if is_commanded and not slots.any():
+            return False  # zeros throughout are what a driver says that knows nothing
+        since_s = (steady_ns - self._elsewhere_ns) / NS
+        return self._agreeing >= CONFIRMATIONS and (since_s >= LASTING_S or not is_commanded)
+
+    def _reach(self, silent_s: float) -> np.ndarray:
+        """(S,) how far a slot may be from where it was believed to be `silent_s` ago."""
+        return self._velocity * min(silent_s, COAST_S) + self._noise
