@@ -170,6 +170,7 @@ class NoNetwork:
     stages = InferenceStages()
 
     def __init__(self, contract: Contract) -> None:
+        self.cameras = tuple(contract.cameras)
         self.spec = SimpleNamespace(
             step_ns=100_000_000,
             slots=contract.slots,

@@ -119,6 +119,11 @@ class Policy:
         )
         self._output = output_steps(self.spec, checkpoint.normalization)
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras it looks at: the spec's but for the zeroed ones, whose images need not be given."""
+        return tuple(name for name in self.spec.cameras if name not in self._zeroed)
+
     def infer(
         self,
         images: Mapping[str, npt.NDArray[np.uint8]],
@@ -130,7 +135,7 @@ class Policy:
     ) -> npt.NDArray[np.float64]:
         """The next chunk of targets (T, S), absolute, in slot units.
 
-        images: camera -> (H, W, 3) uint8 RGB, at least the spec's cameras, any size; state (S,) in slot units;
+        images: camera -> (H, W, 3) uint8 RGB, at least those of `cameras`, any size; state (S,) in slot units;
         noise (T, S): the flow's start, drawn when None (`spec.draw_noise`); in_flight: what the chunk shall go on from.
         A policy that was trained for it (`spec.max_delay_steps`) takes the decided targets for given; any other can be
         `guided`.
@@ -211,9 +216,11 @@ class Policy:
         return ModelInputs(*(torch.from_numpy(array).to(self._device) for array in arrays))
 
     def _image(self, images: Mapping[str, npt.NDArray[np.uint8]], name: str) -> npt.NDArray[np.uint8]:
+        if name in self._zeroed:
+            return np.zeros((1, self._config.image_px, self._config.image_px, 3), np.uint8)
         if name not in images:
             raise PolicyInputError(
-                f"camera {name!r} is missing: the policy needs {', '.join(self.spec.cameras)}, "
+                f"camera {name!r} is missing: the policy needs {', '.join(self.cameras)}, "
                 f"found {', '.join(images) or 'none'}"
             )
         image = np.asarray(images[name])
@@ -221,7 +228,7 @@ class Policy:
             raise PolicyInputError(
                 f"camera {name!r}: expected an RGB image (H, W, 3) of uint8, found {image.shape} of {image.dtype}"
             )
-        return np.zeros_like(image)[None] if name in self._zeroed else image[None]
+        return image[None]
 
     def _state(self, state: npt.ArrayLike) -> npt.NDArray[np.float64]:
         values = np.asarray(state, dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,15 +13,18 @@ from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from trajectory_msgs.msg import JointTrajectory
 
 from activemimic_bringup.checked_policy import checkpoint_folder, load_checked_policy
 from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_bringup.control.continuing import JoinError
+from activemimic_bringup.control.liveness import BEAT_S
 from activemimic_bringup.errors import explanation
 from activemimic_bringup.nodes.managed import ManagedNode
 from activemimic_bringup.nodes.node import (
+    ERROR,
     OK,
     WARN,
     ConfigurationError,
@@ -31,12 +35,12 @@ from activemimic_bringup.nodes.node import (
     run,
 )
 from activemimic_bringup.nodes.parameters import POLICY, names
-from activemimic_bringup.nodes.topics import CHUNK, INFERENCE
+from activemimic_bringup.nodes.topics import CHUNK, HEARTBEAT, INFERENCE
 
 if TYPE_CHECKING:
     from activemimic_bringup.control.replanning import Inference, Replanner
 
-PATIENCE_NS = 1_000_000_000  # after the start, before a missing camera is worth a warning
+PATIENCE_S = 1.0  # after the start, before a missing camera is worth a warning
 RETRY_S = 0.02  # between looks for an observation when there was none
 
 
@@ -50,7 +54,7 @@ class Loaded(NamedTuple):
 
 
 class PolicyNode(ManagedNode):
-    """Publishes a chunk every replan period, or nothing and the reason in /diagnostics and the log."""
+    """Publishes a chunk every replan period, or nothing and the reason in the heartbeat, /diagnostics and the log."""
 
     def __init__(self) -> None:
         super().__init__("policy")
@@ -61,6 +65,7 @@ class PolicyNode(ManagedNode):
         self.finished = False
         self._replanner: Replanner | None = None  # there is one from configured to cleaned up
         self._active = False
+        self._inferred = False  # since it was activated
         self._next: Loaded | None = None  # to be used from the next inference on
         self._loading: threading.Thread | None = None
         self._load_error = ""
@@ -68,9 +73,12 @@ class PolicyNode(ManagedNode):
         self._wake = threading.Event()
         self._chunks = self.create_lifecycle_publisher(JointTrajectory, CHUNK.name, 10)
         self._inferences = self.create_publisher(DiagnosticStatus, INFERENCE.name, 10)
+        self._heartbeats = self.create_publisher(DiagnosticStatus, HEARTBEAT.name, 10)
         self._diagnostics = Diagnostics(self)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self.create_timer(1.0, self._report)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(BEAT_S, self._beat, clock=steady)
+        self.create_timer(1.0, self._report, clock=steady)
         self.start(values["start"])
         self.get_logger().info(f"ready: {self.state_label}")
 
@@ -97,9 +105,9 @@ class PolicyNode(ManagedNode):
     def activate(self) -> None:
         """Infer, from observations newer than now."""
         assert self._replanner is not None
-        now_ns = self._now_ns()
-        self._replanner.restart(now_ns)
-        self._patient_until_ns = now_ns + PATIENCE_NS
+        self._replanner.restart(self._now_ns())
+        self._patient_until_s = time.monotonic() + PATIENCE_S
+        self._inferred = False
         self._active = True
         self._wake.set()
 
@@ -155,10 +163,15 @@ class PolicyNode(ManagedNode):
 
     def _subscribe(self, topic: str, type_name: str, qos: Any) -> Any:
         def on_message(message: Any) -> None:
-            if self._replanner is not None:
-                self._replanner.add(topic, message, self._now_ns())
+            for replanner in self._replanners():
+                replanner.add(topic, message, self._now_ns())
 
         return self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos))
+
+    def _replanners(self) -> list[Replanner]:
+        """The one that infers, and the one that will as soon as it has seen enough."""
+        following = self._next
+        return [r for r in (self._replanner, following.replanner if following else None) if r is not None]
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -166,13 +179,10 @@ class PolicyNode(ManagedNode):
     def _infer_until_stopped(self) -> None:
         try:
             while not self._stopping.is_set():
-                if self._next is not None:
-                    self._use(self._next)
-                    self._next = None
-                    self.get_logger().info(f"{self._checkpoint} infers from now on, instruction: {self._instruction!r}")
-                started_ns = self._now_ns()
-                inference = self._infer_once(started_ns) if self._active else None
-                spent_s = (self._now_ns() - started_ns) / 1e9
+                self._change_checkpoint()
+                started_s = time.monotonic()
+                inference = self._infer_once(self._now_ns()) if self._active else None
+                spent_s = time.monotonic() - started_s
                 self._wake.wait(self._period_s - spent_s if inference else RETRY_S)
                 self._wake.clear()
         except Exception:
@@ -180,16 +190,29 @@ class PolicyNode(ManagedNode):
             self.exit_code = 1
             self.finished = True
 
+    def _change_checkpoint(self) -> None:
+        """Use the one that was loaded; while it infers, not before the new one has seen what it needs."""
+        following = self._next
+        if following is None:
+            return
+        if self._active and (problem := following.replanner.problem):
+            self.get_logger().info(f"{following.checkpoint} waits: {problem}", throttle_duration_sec=5.0)
+            return
+        self._use(following)
+        self._next = None
+        self.get_logger().info(f"{self._checkpoint} infers from now on, instruction: {self._instruction!r}")
+
     def _infer_once(self, now_ns: int) -> Inference | None:
         replanner = self._replanner
         assert replanner is not None
         was_refused = bool(replanner.refusal)
         inference = replanner.infer(self._instruction, now_ns)
         if inference is None:
-            if replanner.refusal and now_ns > self._patient_until_ns:
+            if replanner.refusal and time.monotonic() > self._patient_until_s:
                 why = replanner.refusal
                 self.get_logger().warning(f"nothing is published: {why}", throttle_duration_sec=5.0)
             return None
+        self._inferred = True
         message = write_trajectory(inference.chunk, self._contract.slots, self._messages)
         sent_ns = self._now_ns()
         self._chunks.publish(message)
@@ -238,6 +261,25 @@ class PolicyNode(ManagedNode):
         if len(known) != 1:
             raise ConfigurationError(f"parameter instruction: give one; the checkpoint knows {list(known)}")
         return str(known[0])
+
+    def _beat(self) -> None:
+        """Say whether it can infer, from a look at what has arrived rather than at the last inference."""
+        problems = [replanner.beat(time.monotonic_ns()) for replanner in self._replanners()]
+        if not self._active:
+            level, message = WARN, self.state_label
+        elif problems[0]:
+            level, message = ERROR, problems[0]
+        elif not self._inferred:
+            level, message = ERROR, "nothing has been inferred since it was activated"
+        else:
+            level, message = OK, "it can infer"
+        values = {
+            "state": self.state_label,
+            "stamp": self._now_ns(),
+            "chunk_period_s": self._period_s if self._replanner else 0.0,
+            "inferring_s": self._replanner.inferring_s if self._replanner else 0.0,
+        }
+        self._heartbeats.publish(diagnostic("policy", level, message, values))
 
     def _report(self) -> None:
         replanner = self._replanner

@@ -53,6 +53,16 @@ INFERENCE = Topic(
     "`postprocess_ms` (to slot units, and all the rest). And `<camera>_lag_ms`: the newest image's stamp to its "
     "arrival.",
 )
+HEARTBEAT = Topic(
+    "/activemimic/heartbeat",
+    _STATUS,
+    "policy",
+    "Twenty times a second, as long as the node lives. Level OK: it is active and can infer; WARN: it is not active, "
+    "and the message is its state; ERROR: it is active and cannot infer, and the message says why: a camera or joint "
+    "state is late, an image is of another size or encoding, a camera repeats one frame, an inference lasts too long. "
+    "`state`, `stamp` (ns), `chunk_period_s` from one chunk to the next, `inferring_s`: how long the inference that "
+    "runs now has lasted, 0 if none runs.",
+)
 TASK = Topic(
     "/sim/task",
     _STATUS,
@@ -98,7 +108,7 @@ DEADMAN = Topic(
     "a deadman's switch",
     "True while it is pressed, at least every `deadman_s` of the controller.",
 )
-TOPICS = (CHUNK, TELEOP, INFERENCE, TASK, DIAGNOSTICS, CONTROL, TIMING, SHADOW, DEADMAN)
+TOPICS = (CHUNK, TELEOP, INFERENCE, HEARTBEAT, TASK, DIAGNOSTICS, CONTROL, TIMING, SHADOW, DEADMAN)
 
 ARM = Service("/controller/arm", _TRIGGER, "From idle: command the measured posture from now on.")
 RUN = Service("/controller/run", _TRIGGER, "From armed or holding: play chunks whose observations are newer than this.")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from activemimic_description.contract import load_contract
+from activemimic_description.contract import load_contract, parse_contract
 from activemimic_description.frozen import FrozenCameras
 from activemimic_description.robot import load_robot
 
@@ -10,9 +10,9 @@ CONTRACT = load_contract("g1_sim")
 ROBOT = load_robot("g1")
 
 
-def shown(frames, slot=None, seconds=1.0):
+def shown(frames, slot=None, seconds=1.0, contract=CONTRACT, cameras=None):
     """Problems after `seconds` in which the head camera shows `frames(k)` and a slot moves by 0.3 in all."""
-    cameras, posture = FrozenCameras(CONTRACT), ROBOT.home.copy()
+    cameras, posture = FrozenCameras(contract, cameras), ROBOT.home.copy()
     topic = CONTRACT.cameras["head"].topic
     count = round(30 * seconds)
     for k in range(count):
@@ -52,3 +52,18 @@ def test_after_a_reset_it_begins_anew():
     assert cameras.problems()
     cameras.clear()
     assert cameras.problems() == []
+
+
+NOISY = parse_contract(CONTRACT.text.replace("max_age_ms: 200", "max_age_ms: 200\n    sensor_noise: true", 3), "noisy")
+
+
+@pytest.mark.parametrize(("seconds", "hangs"), [(0.4, False), (1.0, True)])
+def test_where_a_sensor_has_noise_the_same_bytes_are_enough(seconds, hangs):
+    problems = shown(lambda k: b"the same", seconds=seconds, contract=NOISY)
+    assert bool(problems) == hangs
+    assert problems == [] or "camera head: has shown one and the same frame for 1.0 s under new stamps" in problems[0]
+    assert shown(lambda k: b"the same" if k < 29 else b"another", contract=NOISY) == []
+
+
+def test_only_the_cameras_that_are_asked_for_are_judged():
+    assert shown(lambda k: b"the same", contract=NOISY, cameras=["left_wrist"]) == []

@@ -94,12 +94,25 @@ def decode_image(camera: CameraSource, msg: Any) -> np.ndarray:
         CodecError: encoding or size differ from the contract's, or the data are damaged.
     """
     image = _decode_compressed(camera, msg) if "Compressed" in camera.type else _decode_raw(camera, msg)
-    if image.shape[:2] != (camera.height, camera.width):
-        raise CodecError(
-            f"camera {camera.name} ({camera.topic}): expected {camera.width}x{camera.height} pixels, "
-            f"found {image.shape[1]}x{image.shape[0]}"
-        )
+    _check_size(camera, image.shape[1], image.shape[0])
     return image
+
+
+def check_image_header(camera: CameraSource, msg: Any) -> None:
+    """Whether a camera message says of itself what the contract says, without decoding it.
+
+    Raises:
+        CodecError: encoding or size differ from the contract's.
+    """
+    if "Compressed" in camera.type:
+        data = np.frombuffer(msg.data, np.uint8)
+        _check_magic(camera, data)
+        size = _jpeg_size(data) if camera.encoding == "jpeg" else _png_size(data)
+    else:
+        _check_encoding(camera, msg)
+        size = msg.width, msg.height
+    if size is not None:
+        _check_size(camera, *size)
 
 
 def encode_image(
@@ -157,9 +170,7 @@ def _follow(topic: str, path: str | None, steps: tuple[str | int, ...], value: A
 
 def _decode_compressed(camera: CameraSource, msg: Any) -> np.ndarray:
     data = np.frombuffer(msg.data, np.uint8)
-    found = _MAGIC.get(data[:2].tobytes(), f"unknown data of {len(data)} bytes")
-    if found != camera.encoding:
-        raise CodecError(f"camera {camera.name} ({camera.topic}): expected {camera.encoding}, found {found}")
+    _check_magic(camera, data)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise CodecError(f"camera {camera.name} ({camera.topic}): damaged {camera.encoding} of {len(data)} bytes")
@@ -167,10 +178,7 @@ def _decode_compressed(camera: CameraSource, msg: Any) -> np.ndarray:
 
 
 def _decode_raw(camera: CameraSource, msg: Any) -> np.ndarray:
-    if msg.encoding != camera.encoding:
-        raise CodecError(
-            f"camera {camera.name} ({camera.topic}): expected encoding {camera.encoding}, found {msg.encoding!r}"
-        )
+    _check_encoding(camera, msg)
     channels = _CHANNELS[camera.encoding]
     data = np.frombuffer(msg.data, np.uint8)
     if msg.step < msg.width * channels or len(data) != msg.height * msg.step:
@@ -183,3 +191,43 @@ def _decode_raw(camera: CameraSource, msg: Any) -> np.ndarray:
     if camera.encoding == "bgr8":
         image = image[..., ::-1]
     return np.ascontiguousarray(image[..., :3])
+
+
+def _check_size(camera: CameraSource, width: int, height: int) -> None:
+    if (width, height) != (camera.width, camera.height):
+        raise CodecError(
+            f"camera {camera.name} ({camera.topic}): expected {camera.width}x{camera.height} pixels, "
+            f"found {width}x{height}"
+        )
+
+
+def _check_magic(camera: CameraSource, data: np.ndarray) -> None:
+    found = _MAGIC.get(data[:2].tobytes(), f"unknown data of {len(data)} bytes")
+    if found != camera.encoding:
+        raise CodecError(f"camera {camera.name} ({camera.topic}): expected {camera.encoding}, found {found}")
+
+
+def _check_encoding(camera: CameraSource, msg: Any) -> None:
+    if msg.encoding != camera.encoding:
+        raise CodecError(
+            f"camera {camera.name} ({camera.topic}): expected encoding {camera.encoding}, found {msg.encoding!r}"
+        )
+
+
+def _jpeg_size(data: np.ndarray) -> tuple[int, int] | None:
+    """Width and height from the frame header (ITU-T T.81, B.2.2); None where there is none."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = int(data[at + 1]), int(data[at + 2]) << 8 | int(data[at + 3])
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # DHT, JPG, DAC
+            height, width = np.frombuffer(data[at + 5 : at + 9].tobytes(), ">u2").tolist()
+            return width, height
+        at += 2 + length
+    return None
+
+
+def _png_size(data: np.ndarray) -> tuple[int, int] | None:
+    """Width and height from the IHDR chunk, which comes first; None where the data end before."""
+    if len(data) < 24:
+        return None
+    return int.from_bytes(data[16:20].tobytes(), "big"), int.from_bytes(data[20:24].tobytes(), "big")

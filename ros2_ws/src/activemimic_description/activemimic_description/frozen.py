@@ -1,11 +1,14 @@
-"""Cameras that repeat one frame with new stamps, as a driver does that hangs: told by a robot that moves before them.
+"""Cameras that repeat one frame with new stamps, as a driver does that hangs.
 
-An image that stays the same proves nothing while the camera stands still: a simulator has no noise.
+A real sensor has noise: where the contract says so (`sensor_noise`), the same bytes again and again are enough. An
+image without noise stays the same while the camera stands still, and that proves nothing: there it is told by a robot
+that moves before it. Afterwards, in a recording, that is; to hold a robot until it moves would be to hold it for ever.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +31,17 @@ class _Frame:
 
 
 class FrozenCameras:
-    """Looks at every camera's bytes and at the joints that carry it; `problems` says which camera hangs."""
+    """Looks at the bytes of every camera, or of `cameras`, and at the joints that carry it; `problems` names those
+    that hang."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, cameras: Collection[str] | None = None) -> None:
         robot = load_robot(contract.robot)
         parents = {joint.child: joint for joint in robot.joints}
         self._carried_by: dict[str, np.ndarray] = {}
-        self._topics = {camera.topic: name for name, camera in contract.cameras.items()}
-        for name in contract.cameras:
+        names = contract.cameras if cameras is None else cameras
+        self._topics = {contract.cameras[name].topic: name for name in names}
+        self._noisy = {name for name in names if contract.cameras[name].sensor_noise}
+        for name in names:
             joints, link = set(), robot.cameras[name].link
             while link in parents:
                 joints.add(parents[link].name)
@@ -44,14 +50,16 @@ class FrozenCameras:
         self._frames: dict[str, _Frame] = {}
         self._posture: np.ndarray | None = None
 
-    def add_image(self, topic: str, data: object, stamp_ns: int) -> None:
-        """Take the bytes of an image message."""
+    def add_image(self, topic: str, data: object, at_ns: int) -> None:
+        """Take the bytes of an image message of `at_ns`: its stamp, or when it came. One of no camera is ignored."""
+        if topic not in self._topics:
+            return
         name, digest = self._topics[topic], zlib.crc32(data)  # type: ignore[arg-type]
         frame = self._frames.get(name)
         if frame is None or frame.digest != digest:
-            self._frames[name] = _Frame(digest, stamp_ns, stamp_ns, self._posture)
+            self._frames[name] = _Frame(digest, at_ns, at_ns, self._posture)
         else:
-            frame.newest_ns = stamp_ns
+            frame.newest_ns = at_ns
             if frame.posture is None:
                 frame.posture = self._posture
 
@@ -64,16 +72,21 @@ class FrozenCameras:
         self._frames.clear()
 
     def problems(self) -> list[str]:
-        """A sentence for each camera that shows one frame while its joints have moved."""
+        """A sentence for each camera that hangs."""
         found = []
         for name, frame in self._frames.items():
             same_s = (frame.newest_ns - frame.since_ns) / 1e9
-            if same_s < AFTER_S or frame.posture is None or self._posture is None:
+            if same_s < AFTER_S:
                 continue
-            moved = np.abs(self._posture - frame.posture)[self._carried_by[name]].max(initial=0.0)
-            if moved > MOVED:
-                found.append(
-                    f"camera {name}: has shown one and the same frame for {same_s:.1f} s, "
-                    f"while the joints that carry it moved by {moved:.2f}"
-                )
+            what = f"camera {name}: has shown one and the same frame for {same_s:.1f} s"
+            if name in self._noisy:
+                found.append(f"{what} under new stamps")
+            elif (moved := self._moved(name, frame)) > MOVED:
+                found.append(f"{what}, while the joints that carry it moved by {moved:.2f}")
         return found
+
+    def _moved(self, name: str, frame: _Frame) -> float:
+        """How far a joint that carries the camera moved while it showed the frame, in rad or m."""
+        if frame.posture is None or self._posture is None:
+            return 0.0
+        return float(np.abs(self._posture - frame.posture)[self._carried_by[name]].max(initial=0.0))

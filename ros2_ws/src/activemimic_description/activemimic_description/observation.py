@@ -7,7 +7,7 @@ chosen by the same rule: of every source the newest message whose stamp is not a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +36,16 @@ class Observation:
 
 
 class ObservationBuffer:
-    """The last `history_s` seconds of every camera and state source. One thread adds and takes."""
+    """The last `history_s` seconds of every state source and camera, or of `cameras`. One thread adds and takes."""
 
-    def __init__(self, contract: Contract, history_s: float = 1.0) -> None:
+    def __init__(self, contract: Contract, history_s: float = 1.0, cameras: Collection[str] | None = None) -> None:
         self._slots = len(contract.slots)
         self._history_ns = int(history_s * 1e9)
-        self._sources = [_Source(name, camera, decode_image) for name, camera in contract.cameras.items()]
+        self._sources = [
+            _Source(name, camera, decode_image)
+            for name, camera in contract.cameras.items()
+            if cameras is None or name in cameras
+        ]
         self._sources += [_Source(state.topic, state, decode_slots) for state in contract.state]
         self._by_topic = {source.spec.topic: source for source in self._sources}
 

@@ -50,12 +50,16 @@ class TopicEntry(Strict):
 
 
 class CameraSource(TopicEntry):
-    """One camera: `width` x `height` pixels, not to be used once its newest image is older than `max_age_ms`."""
+    """One camera: `width` x `height` pixels, not to be used once its newest image is older than `max_age_ms`.
+
+    With `sensor_noise` no two of its images are the same to the byte, not even of a scene in which nothing moves.
+    """
 
     encoding: Literal["jpeg", "png", "rgb8", "bgr8", "rgba8"]
     width: Pixels
     height: Pixels
     max_age_ms: Positive
+    sensor_noise: bool = False
 
     _name: str = PrivateAttr(default="")
 
