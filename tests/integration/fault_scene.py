@@ -193,13 +193,41 @@ def injected(scene: Scene, name: str, fault: Callable[[], object], within_s: flo
     assert words in why, f"{name}: held because {why!r}"
     assert at_s - begin < within_s, f"{name}: held only after {at_s - begin:.2f} s"
     time.sleep(0.7)
+    rest_s = _came_to_rest(scene, begin, at_s)
+    scene.rows.append(Row(name, at_s - begin, rest_s, why.removeprefix("holding: ")))
+
+
+def left_to_another(scene: Scene, name: str, rival: Callable[[], object], within_s: float, words: str) -> None:
+    """Let another one command a waving robot: the controller has to brake, say `words`, and send nothing any more."""
+    scene.run()
+    begin = time.monotonic()
+    rival()
+    idle: list[tuple[float, str]] = []
+
+    def left() -> bool:
+        idle[:] = [(t, why) for t, values, why in scene.watched.control if t > begin and values.get("mode") == "idle"]
+        return bool(idle)
+
+    wait_until(left, f"the controller to leave the robot to: {name}", within_s + 5.0)
+    held = scene.holds(begin)
+    assert held is not None
+    assert held[0] - begin < within_s, f"{name}: held only after {held[0] - begin:.2f} s"
+    assert words in idle[0][1], f"{name}: idle because {idle[0][1]!r}"
+    time.sleep(0.7)
+    assert scene.watched.commands[-1].received_s < idle[0][0] + 0.1, "it still commands the robot"
+    rest_s = _came_to_rest(scene, begin, held[0])
+    scene.rows.append(Row(name, held[0] - begin, rest_s, idle[0][1]))
+
+
+def _came_to_rest(scene: Scene, begin: float, at_s: float) -> float:
+    """How long after it held it came to rest, within the limits."""
     commands = [entry for entry in scene.watched.commands if entry.received_s > begin - 0.3]
     moving = [b.received_s for a, b in itertools.pairwise(commands) if np.abs(b.slots - a.slots).max() > STILL]
     assert_within_limits(commands)
-    assert speed(commands[-20:]) <= STILL / PERIOD_S
+    assert np.abs(commands[-1].slots - commands[-2].slots).max() <= STILL
     rest_s = max(moving, default=at_s) - at_s
     assert rest_s < 0.6, "the arms stop from full speed in 0.2 s"
-    scene.rows.append(Row(name, at_s - begin, max(rest_s, 0.0), why.removeprefix("holding: ")))
+    return max(rest_s, 0.0)
 
 
 def goes_on_by_word(scene: Scene) -> None:

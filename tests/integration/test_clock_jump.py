@@ -25,6 +25,7 @@ class SetClock:
 
     def __init__(self, world: World) -> None:
         self.ahead_s = 0.0
+        self._node = world.node
         (source,) = CONTRACT.state
         self._raw = (HOME[source.indices] - source.offset) / source.gain
         self._source, self._messages = source, RosMessages()
@@ -37,6 +38,8 @@ class SetClock:
     def close(self) -> None:
         self._done.set()
         self._thread.join()
+        for publisher in (self._clock, self._states):
+            self._node.destroy_publisher(publisher)
 
     def _run(self) -> None:
         ticks = 0

@@ -20,7 +20,17 @@ from activemimic_description.messages import RosMessages, ros_class
 from activemimic_policy.execution.chunk import Chunk
 
 from .conftest import World
-from .fault_scene import CONTRACT, ROBOT, Row, Scene, assert_within_limits, goes_on_by_word, injected, speed
+from .fault_scene import (
+    CONTRACT,
+    ROBOT,
+    Row,
+    Scene,
+    assert_within_limits,
+    goes_on_by_word,
+    injected,
+    left_to_another,
+    speed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +91,13 @@ def test_another_publisher_of_commands(scene: Scene) -> None:
         others.append(scene.world.node.create_publisher(ros_class(sink.type), sink.topic, 10))
 
     try:
-        injected(scene, "another publisher of commands", publish_too, 2.0, f"2 publishers on {sink.topic}")
+        left_to_another(scene, "another publisher of commands", publish_too, 1.0, f"2 publishers on {sink.topic}")
+        refusal = scene.say("arm")
+        assert not refusal.success
+        assert f"2 publishers on {sink.topic}" in refusal.message
     finally:
         scene.world.node.destroy_publisher(others[0])
-    goes_on_by_word(scene)
+    scene.run()
 
 
 def test_a_simulator_that_is_restarted(scene: Scene) -> None:
@@ -99,7 +112,7 @@ def test_a_simulator_that_is_restarted(scene: Scene) -> None:
     time.sleep(0.5)
     answer = scene.say("run")
     assert not answer.success
-    assert "left_arm_2 is" in answer.message
+    assert "left_arm_2 is 0.500 from where it was measured before" in answer.message
     assert "reset and arm it" in answer.message
     scene.robot.positions = ROBOT.home.copy()
     scene.robot.follows = True

@@ -40,6 +40,7 @@ Source = Literal["policy", "teleop"]
 Mode = Literal["idle", "armed", "running", "holding", "stopped"]
 FRESH_S = 0.1  # a joint state this new says where the robot is
 BEYOND = {"rad": 0.05, "m": 0.01, "fraction": 0.1}  # a slot's limits, by which it may be measured: calibration, noise
+ENOUGH_RESTING = 2  # commands of one posture: whoever looks at the last two sees that it rests
 _ROUNDING = 1e-9
 
 
@@ -128,7 +129,8 @@ class Controller:
         self._lowest, self._highest = robot.lower - beyond, robot.upper + beyond
         self._clocks = Clocks(config.period_s, config.max_period_s)
         self._watch = PolicyWatch(config.max_heartbeat_gap_s, config.max_chunk_gap_s, config.max_chunk_age_s)
-        self._commands = False  # whether it sends commands to the robot
+        self._commands = False  # whether it sends commands to the robot,
+        self._resting = 0  # and how many of them in a row did not move it
         self._since_ns = 0  # chunks whose observation is older do not count
         self._pressed_ns: int | None = None  # the deadman's switch, last, on the steady clock
         self._conflict = ""
@@ -145,7 +147,7 @@ class Controller:
     @property
     def at_rest(self) -> bool:
         """Whether the robot is not commanded to move: nothing is commanded at all, or one posture."""
-        return not self._commands or self._limiter.at_rest
+        return not self._commands or self._resting >= ENOUGH_RESTING
 
     # An operator's words. Each answers why it cannot be, or "".
 
@@ -158,7 +160,7 @@ class Controller:
         assert self._measured.slots is not None
         self._start_from(self._measured.slots, now_ns)
         self._measured.forget_displacement()
-        self._commands = True
+        self._commands, self._resting = True, ENOUGH_RESTING
         self._forget_chunks(now_ns)
         self._enter("armed", "holds the measured posture")
         return ""
@@ -253,11 +255,12 @@ class Controller:
             if fault is not None:
                 self._fail(fault)
         self._last_ns = now_ns
-        if self._commands and self._rival and self._limiter.at_rest:
+        if self._commands and self._rival and self.at_rest:
             self._leave_to_rival()
         if not self._commands and (self.mode == "stopped" or self._end_ns is None or now_ns > self._end_ns):
             return Command(None, self.mode, self.reason)
         setpoint, source = self._moved(now_ns)
+        self._resting = self._resting + 1 if self._limiter.at_rest else 0
         return Command(setpoint.position.copy(), self.mode, self.reason, not self._commands, source)
 
     def _moved(self, now_ns: int) -> tuple[Setpoint, Source | Literal[""]]:

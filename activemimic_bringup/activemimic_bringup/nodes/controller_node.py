@@ -147,7 +147,7 @@ class ControllerNode(Node):
             else:
                 self.get_logger().warning(verdict.reason, throttle_duration_sec=1.0)
 
-        self.create_subscription(JointTrajectory, topic, on_chunk, 10, raw=True)  # type: ignore[arg-type]
+        self.create_subscription(JointTrajectory, topic, on_chunk, 10, raw=True)
 
     def _on_heartbeat(self, message: DiagnosticStatus) -> None:
         values = {entry.key: entry.value for entry in message.values}
