@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ class FakeRobot:
         self.frozen_topics: set[str] = set()  # the same frame with new stamps
         self.resized_topics: set[str] = set()
         self.follows = True
+        self.jammed: set[int] = set()  # slots that stay where they are
+        self.glitch: Callable[[np.ndarray], np.ndarray] | None = None  # what is published in place of the positions
         self._messages = RosMessages()
         self._lock = threading.Lock()
         self._image: np.ndarray = np.random.default_rng(0).integers(0, 255, (224, 224, 3), np.uint8)
@@ -61,11 +64,13 @@ class FakeRobot:
                 self._publishers[camera.topic].publish(message)
         (source,) = self.contract.state
         if source.topic not in self.stopped_topics:
-            self._publishers[source.topic].publish(self._joint_state(now_ns))
+            measured = self.positions if self.glitch is None else self.glitch(self.positions)
+            self._publishers[source.topic].publish(self.joint_state(measured, now_ns))
 
-    def _joint_state(self, now_ns: int) -> Any:
+    def joint_state(self, measured: np.ndarray, now_ns: int) -> Any:
+        """The message that says that the robot is `measured` (S,) there."""
         (source,) = self.contract.state
-        raw = (self.positions[source.indices] - source.offset) / source.gain
+        raw = (measured[source.indices] - source.offset) / source.gain
         return self._messages.make(
             source.type, header=header(now_ns), name=[field.name for field in source.fields], position=raw
         )
@@ -74,7 +79,8 @@ class FakeRobot:
         (sink,) = self.contract.commands
         indices, values = decode_slots(sink, message)
         if self.follows:
-            self.positions[indices] = values
+            free = ~np.isin(indices, list(self.jammed))
+            self.positions[indices[free]] = values[free]
         self.commands.append(self.positions.copy())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -19,7 +19,7 @@ from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_policy.execution.chunk import Chunk
 
-from .conftest import World
+from .conftest import World, wait_until
 from .fault_scene import (
     CONTRACT,
     ROBOT,
@@ -41,7 +41,7 @@ def scene(world: World) -> Iterator[Scene]:
 
 
 def test_a_killed_policy(scene: Scene) -> None:
-    injected(scene, "policy killed (SIGKILL)", scene.policy.kill, 2.0, "the policy has been silent")
+    injected(scene, "policy without a heartbeat killed", scene.policy.kill, 1.0, "the policy has been silent")
     scene.policy.wait()
     scene.policy = scene.start_policy()
     goes_on_by_word(scene)
@@ -51,9 +51,9 @@ def test_a_frozen_policy(scene: Scene) -> None:
     try:
         injected(
             scene,
-            "policy frozen (SIGSTOP)",
+            "policy without a heartbeat frozen",
             lambda: scene.policy.send_signal(signal.SIGSTOP),
-            2.0,
+            1.0,
             "the policy has been silent",
         )
     finally:
@@ -98,6 +98,103 @@ def test_another_publisher_of_commands(scene: Scene) -> None:
     finally:
         scene.world.node.destroy_publisher(others[0])
     scene.run()
+
+
+def test_another_publisher_of_joint_states(scene: Scene) -> None:
+    """Its robot stands elsewhere."""
+    (source,), node = CONTRACT.state, scene.world.node
+    elsewhere = np.clip(ROBOT.home + 0.6, ROBOT.lower, ROBOT.upper)
+    others: list[Any] = []
+
+    def measure_too() -> None:
+        publisher = node.create_publisher(ros_class(source.type), source.topic, 10)
+        said = lambda: publisher.publish(scene.robot.joint_state(elsewhere, scene.world.now_ns()))  # noqa: E731
+        others[:] = [publisher, node.create_timer(1 / 30, said)]
+
+    try:
+        injected(scene, "another publisher of joint states", measure_too, 1.0, f"2 publishers on {source.topic}")
+    finally:
+        node.destroy_timer(others[1])
+        node.destroy_publisher(others[0])
+    goes_on_by_word(scene)
+
+
+def test_outliers_among_the_joint_states_are_not_believed(scene: Scene) -> None:
+    scene.run()
+    count = 0
+
+    def glitch(positions: np.ndarray) -> np.ndarray:
+        nonlocal count
+        count += 1
+        wrong = [positions, positions, np.zeros(len(positions)), positions, positions + 0.5]
+        return wrong[count % len(wrong)]
+
+    begin = time.monotonic()
+    scene.watched.commands.clear()
+    scene.robot.glitch = glitch
+    try:
+        time.sleep(3.0)
+        assert scene.holds(begin) is None
+        assert speed(scene.watched.commands[-100:]) > 0.1  # the wave goes on
+        assert_within_limits(scene.watched.commands)
+    finally:
+        scene.robot.glitch = None
+    wait_until(
+        lambda: int(scene.robot.report("controller")[1].get("state_jump", 0)) > 5, "refused states to be counted"
+    )
+    refused = scene.robot.report("controller")[1]["state_jump"]
+    scene.rows.append(Row("two of five joint states are wrong", 0.0, 0.0, f"{refused} not believed, the wave goes on"))
+
+
+def test_a_lift_that_jams(scene: Scene) -> None:
+    lift = ROBOT.slot_index["waist_lift"]
+
+    def jam_and_rise() -> None:
+        scene.robot.jammed.add(lift)
+        target = scene.robot.positions.copy()
+        target[lift] += 0.15
+        path = np.linspace(scene.robot.positions, target, 90)
+        stamp_ns = scene.world.now_ns()
+        scene.teleop.publish(write_trajectory(Chunk(stamp_ns, 33_333_333, path), CONTRACT.slots, RosMessages()))
+
+    try:
+        injected(scene, "lift jammed", jam_and_rise, 4.0, "waist_lift is 0.04")
+    finally:
+        scene.robot.jammed.clear()
+    goes_on_by_word(scene)
+
+
+@pytest.mark.parametrize(
+    ("points", "step_ns", "words"),
+    [
+        (2000, 2_000_000, "bytes, expected at most"),
+        (150, 10_000_000, "150 points"),
+        (10, 60 * 10**9, "it lasts 600.0 s"),
+    ],
+)
+def test_a_chunk_without_bounds_delays_no_command(scene: Scene, points: int, step_ns: int, words: str) -> None:
+    scene.run()
+    chunk = Chunk(scene.world.now_ns(), step_ns, np.tile(scene.robot.positions, (points, 1)))
+    message = write_trajectory(chunk, CONTRACT.slots, RosMessages())
+    begin = time.monotonic()
+    scene.teleop.publish(message)
+    wait_until(lambda: words in scene.controller.text, "the refusal")
+    time.sleep(0.5)
+    assert scene.holds(begin) is None
+    assert speed(scene.watched.commands[-30:]) > 0.1
+    assert_within_limits(scene.watched.commands)
+    scene.rows.append(Row(f"chunk of {points} points, {points * step_ns / 1e9:g} s", 0.0, 0.0, f"refused: {words}"))
+
+
+def test_stop_from_idle_commands_nothing(scene: Scene) -> None:
+    wait_until(lambda: (scene.say("hold"), scene.say("reset"))[1].success, "the robot to rest")
+    time.sleep(0.2)
+    scene.watched.commands.clear()
+    for word in ("stop", "hold", "reset", "stop"):
+        assert scene.say(word).success
+        time.sleep(0.2)
+    assert scene.watched.commands == []
+    assert "reset it first" in scene.say("arm").message
 
 
 def test_a_simulator_that_is_restarted(scene: Scene) -> None:
