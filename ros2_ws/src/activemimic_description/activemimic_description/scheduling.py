@@ -19,3 +19,14 @@ def claim_priority(priority: int, niceness: int) -> str:
         os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
         return f"no right to SCHED_FIFO; niceness {favoured}"
     return f"no right to SCHED_FIFO, niceness {os.nice(0)}"
+
+
+def favour(niceness: int) -> None:
+    """Run this thread, and those that it starts, rather than others where that is granted; `niceness` is below 0."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+
+
+def favour_no_more() -> None:
+    """Make this thread an ordinary one again."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))
