@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,7 +17,7 @@ Deliver = Callable[[dict[str, np.ndarray], int], None]  # images (H, W, 3) uint8
 class BackgroundCameras:
     """Draws the newest snapshot that it was shown, in the thread to which its OpenGL context belongs.
 
-    What it has not begun with when the next one is shown is never drawn. `failure` is the traceback of what ended it.
+    What it has not begun with when the next one is shown is never drawn. `failure` is what ended it.
     """
 
     def __init__(self, simulation: Simulation, sizes: Mapping[str, tuple[int, int]], deliver: Deliver) -> None:
@@ -26,7 +25,7 @@ class BackgroundCameras:
 
         Raises RenderingError if there is no OpenGL context.
         """
-        self.failure = ""
+        self.failure: Exception | None = None
         self._simulation = simulation
         self._sizes = sizes
         self._deliver = deliver
@@ -80,8 +79,8 @@ class BackgroundCameras:
                         images = {} if stamp_ns is None else cameras.render(self._drawn)
                     if stamp_ns is not None:
                         self._deliver(images, stamp_ns)
-            except Exception:
-                self.failure = traceback.format_exc()
+            except Exception as error:
+                self.failure = error
 
     def _wait(self) -> bool:
         """Until a snapshot waits; False at the end."""

@@ -176,8 +176,8 @@ class SimNode(Node):
         if self._expert is not None and self._ticks % self._expert_ticks == 0:
             self._teleop.publish(self._expert_chunk(self._expert, now_ns))
         self._cameras.show(now_ns)
-        if self._cameras.failure:
-            raise RenderingError(self._cameras.failure)
+        if self._cameras.failure is not None:
+            raise self._cameras.failure
         self._publish_status()
         if self._ticks % round(self._contract.rate_hz) == 0:
             self._report(now_ns)
