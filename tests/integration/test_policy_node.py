@@ -26,11 +26,14 @@ CONTRACT = load_contract("g1_sim")
 class Scene:
     def __init__(self, world: World, checkpoint: Path) -> None:
         self.world = world
+        self.checkpoint = checkpoint
         self.robot = FakeRobot(world.node, CONTRACT)
         self.chunks: list[JointTrajectory] = []
         self.inferences: list[DiagnosticStatus] = []
         world.node.create_subscription(JointTrajectory, "/activemimic/chunk", self.chunks.append, 10)
+        self.heartbeats: list[DiagnosticStatus] = []
         world.node.create_subscription(DiagnosticStatus, "/activemimic/inference", self.inferences.append, 10)
+        world.node.create_subscription(DiagnosticStatus, "/activemimic/heartbeat", self.heartbeats.append, 10)
         self.policy = world.start("policy", checkpoint=str(checkpoint))
 
     def wait_for_chunks(self, count: int = 3) -> None:
@@ -58,6 +61,40 @@ def test_a_chunk_carries_the_stamp_of_its_observation_and_its_inference_is_repor
     assert int(values["stamp"]) in {
         chunk.header.stamp.sec * 10**9 + chunk.header.stamp.nanosec for chunk in scene.chunks[-3:]
     }
+
+
+def wait_for_heartbeat(scene: Scene, level: bytes, words: str) -> DiagnosticStatus:
+    """The next heartbeat of that level with those words."""
+    begin = len(scene.heartbeats)
+
+    def found() -> list[DiagnosticStatus]:
+        return [beat for beat in scene.heartbeats[begin:] if beat.level == level and words in beat.message]
+
+    wait_until(lambda: bool(found()), f"a heartbeat of level {level!r} with {words!r}")
+    return found()[0]
+
+
+def test_its_heart_beats_whether_it_is_active_or_not_and_says_what_it_cannot_see(scene: Scene) -> None:
+    scene.wait_for_chunks(1)
+    beat = wait_for_heartbeat(scene, DiagnosticStatus.OK, "it can infer")
+    values = {entry.key: entry.value for entry in beat.values}
+    assert (beat.name, values["state"]) == ("policy", "active")
+    assert abs(scene.world.now_ns() - int(values["stamp"])) < 5e9
+    assert float(values["chunk_period_s"]) == 0.2
+    assert float(values["inferring_s"]) >= 0.0
+    topic = CONTRACT.cameras["head"].topic
+    for topics, words in (
+        (scene.robot.stopped_topics, f"camera head ({topic}): no newer message for"),
+        (scene.robot.resized_topics, f"camera head ({topic}): expected 224x224 pixels, found 112x112"),
+    ):
+        topics.add(topic)
+        wait_for_heartbeat(scene, DiagnosticStatus.ERROR, words)
+        topics.clear()
+        wait_for_heartbeat(scene, DiagnosticStatus.OK, "it can infer")
+    assert change_state(scene, "deactivate") == (True, "inactive")
+    wait_for_heartbeat(scene, DiagnosticStatus.WARN, "inactive")
+    assert change_state(scene, "activate") == (True, "active")
+    wait_for_heartbeat(scene, DiagnosticStatus.OK, "it can infer")
 
 
 def test_while_a_camera_is_silent_no_chunk_is_published_and_the_camera_is_named(scene: Scene) -> None:
@@ -152,6 +189,19 @@ def test_it_ends_with_0_in_the_middle_of_its_work(scene: Scene) -> None:
     scene.wait_for_chunks(1)
     assert scene.policy.end(signal.SIGTERM) == 0
     assert "Traceback" not in scene.policy.text
+
+
+def test_a_camera_that_the_policy_is_not_shown_may_fall_silent(scene: Scene) -> None:
+    checkpoint = scene.checkpoint
+    topic = CONTRACT.cameras["left_wrist"].topic
+    scene.robot.stopped_topics.add(topic)
+    try:
+        scene.policy = scene.world.start("policy", checkpoint=str(checkpoint), zeroed_cameras="left_wrist")
+        scene.wait_for_chunks()
+        wait_for_heartbeat(scene, DiagnosticStatus.OK, "it can infer")
+    finally:
+        scene.robot.stopped_topics.clear()
+        scene.policy.end()
 
 
 def test_a_checkpoint_of_another_robot_is_refused_naming_every_difference(world: World, tmp_path: Path) -> None:

@@ -37,11 +37,14 @@ class LivedTime:
 
 @dataclass
 class _Newest:
-    """The message with the newest stamp: when it came, in lived time, and how long after its stamp."""
+    """The message with the newest stamp, and how long after that it came; `timely_ns` is of the last that came in time.
+
+    One alone that comes late proves nothing: it may have waited here while this process stood still.
+    """
 
     stamp_ns: int
-    lived_ns: int
     lag_ns: int
+    timely_ns: int  # lived time
 
 
 class Arrivals:
@@ -74,7 +77,9 @@ class Arrivals:
         newest = self._newest.get(topic)
         if newest is not None and stamp <= newest.stamp_ns:
             return False
-        self._newest[topic] = _Newest(stamp, lived_ns, received_ns - stamp)
+        lag_ns = received_ns - stamp
+        timely_ns = newest.timely_ns if newest and lag_ns > 1e6 * source.max_age_ms else lived_ns
+        self._newest[topic] = _Newest(stamp, lag_ns, timely_ns)
         return True
 
     def problems(self, lived_ns: int) -> list[str]:
@@ -87,9 +92,9 @@ class Arrivals:
         what = f"camera {source.name} ({topic})" if isinstance(source, CameraSource) else f"state {topic}"
         if newest is None:
             return f"{what}: no message yet"
-        silent_ms, lag_ms = (lived_ns - newest.lived_ns) / 1e6, newest.lag_ns / 1e6
-        if lag_ms > source.max_age_ms:
-            return f"{what}: comes {lag_ms:.0f} ms after its stamp, limit {source.max_age_ms:.0f} ms"
-        if silent_ms > source.max_age_ms:
-            return f"{what}: no newer message for {silent_ms:.0f} ms, limit {source.max_age_ms:.0f} ms"
-        return ""
+        limit_ms, silent_ms, lag_ms = source.max_age_ms, (lived_ns - newest.timely_ns) / 1e6, newest.lag_ns / 1e6
+        if silent_ms <= limit_ms:
+            return ""
+        if lag_ms > limit_ms:
+            return f"{what}: comes {lag_ms:.0f} ms after its stamp, limit {limit_ms:.0f} ms"
+        return f"{what}: no newer message for {silent_ms:.0f} ms, limit {limit_ms:.0f} ms"

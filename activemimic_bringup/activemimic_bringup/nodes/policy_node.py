@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
+from activemimic_description.scheduling import favour, favour_no_more
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from activemimic_bringup.control.replanning import Inference, Replanner
 
 PATIENCE_S = 1.0  # after the start, before a missing camera is worth a warning
+NICENESS = -5  # of the threads that listen and let the heart beat; inference is ordinary work
 RETRY_S = 0.02  # between looks for an observation when there was none
 
 
@@ -57,6 +59,7 @@ class PolicyNode(ManagedNode):
     """Publishes a chunk every replan period, or nothing and the reason in the heartbeat, /diagnostics and the log."""
 
     def __init__(self) -> None:
+        favour(NICENESS)  # with this thread those of DDS, which it starts
         super().__init__("policy")
         self._values = values = declare(self, POLICY)
         self._contract = load_contract(values["contract"])
@@ -177,6 +180,7 @@ class PolicyNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _infer_until_stopped(self) -> None:
+        favour_no_more()
         try:
             while not self._stopping.is_set():
                 self._change_checkpoint()
@@ -246,6 +250,7 @@ class PolicyNode(ManagedNode):
         self._loading.start()
 
     def _load(self, checkpoint: str) -> None:
+        favour_no_more()
         self._load_error = ""
         try:
             self._next = self._loaded(checkpoint, self._instruction)

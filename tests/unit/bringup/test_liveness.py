@@ -99,8 +99,22 @@ def test_a_source_that_comes_late_is_told_while_it_speaks() -> None:
     bench = Bench()
     bench.run(1000)
     bench.ahead_ms["left_wrist"] = -250
-    bench.run(250)  # until its stamps are newer again
+    bench.run(300)  # until its stamps are newer again
     assert "left_wrist (/camera/hand_left_color/compressed): comes 250 ms after its stamp" in bench.run(50)[0][1]
+
+
+def test_messages_that_waited_while_this_process_stood_still_are_no_late_source() -> None:
+    bench = Bench()
+    bench.run(1000)
+    for _ in range(5):
+        bench.ahead_ms = dict.fromkeys((*SIM.cameras, "state"), -300)
+        bench.stand_still(400)
+        for _ in range(9):
+            bench.publish()
+            assert bench.planner.beat(bench.steady_ms * MS) == ""
+            bench.ahead_ms = {source: ms + 33 for source, ms in bench.ahead_ms.items()}
+        bench.ahead_ms.clear()
+        assert bench.run(500) == []
 
 
 def test_the_same_stamp_again_and_again_is_silence() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from activemimic_description.codec import (
     CodecError,
+    check_image_header,
     decode_image,
     decode_slots,
     encode_command,
@@ -146,3 +147,28 @@ def test_damaged_image_data_are_refused() -> None:
     raw.data = raw.data[:-1]
     with pytest.raises(CodecError, match=r"camera head .* found 71 bytes"):
         decode_image(camera("rgb8"), raw)
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "png", "rgb8", "bgr8", "rgba8"])
+def test_a_header_tells_the_size_without_decoding(encoding: str) -> None:
+    message = encode_image(camera(encoding), np.zeros((4, 6, 3), np.uint8), 0, MESSAGES)
+    check_image_header(camera(encoding), message)
+    with pytest.raises(CodecError, match=r"camera head .* expected 8x4 pixels, found 6x4"):
+        check_image_header(camera(encoding, width=8), message)
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted", "said"),
+    [("png", "jpeg", "expected jpeg, found png"), ("rgb8", "bgr8", "expected encoding bgr8, found 'rgb8'")],
+)
+def test_a_header_tells_the_encoding(sent: str, wanted: str, said: str) -> None:
+    message = encode_image(camera(sent), np.zeros((4, 6, 3), np.uint8), 0, MESSAGES)
+    with pytest.raises(CodecError, match=said):
+        check_image_header(camera(wanted), message)
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "png"])
+def test_a_header_that_ends_too_soon_is_left_to_the_decoder(encoding: str) -> None:
+    message = encode_image(camera(encoding), np.zeros((4, 6, 3), np.uint8), 0, MESSAGES)
+    message.data = message.data[:10]
+    check_image_header(camera(encoding), message)

@@ -100,8 +100,9 @@ def test_the_fingerprint_holds_what_a_policy_sees_and_nothing_else() -> None:
     renamed = parse_contract(
         SIM.replace("/joint_states", "/other/joint_states").replace("rate_hz: 30", "rate_hz: 60"), "x"
     )
+    noisy = parse_contract(SIM.replace("max_age_ms: 200", "max_age_ms: 200\n    sensor_noise: true", 3), "x")
     resized = parse_contract(SIM.replace("width: 224", "width: 640", 1), "x")
-    assert renamed.fingerprint() == contract.fingerprint()
+    assert renamed.fingerprint() == noisy.fingerprint() == contract.fingerprint()
     assert resized.fingerprint() != contract.fingerprint()
 
 
@@ -129,3 +130,8 @@ def test_the_example_of_the_reference_page_prints_what_the_page_says() -> None:
     with contextlib.redirect_stdout(printed):
         exec(match[1], {})
     assert printed.getvalue().splitlines() == re.findall(r"^# (.+)$", match[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "noise"), [("g1_hal", True), ("g1_sim", False)])
+def test_the_robots_own_cameras_have_noise_and_the_simulated_ones_have_not(name: str, noise: bool) -> None:
+    assert {camera.sensor_noise for camera in load_contract(name).cameras.values()} == {noise}

@@ -162,7 +162,10 @@ def test_a_zeroed_camera_is_black_whatever_it_shows(tmp_path, checkpoint, images
     blind = load_policy(tmp_path / "c", threads=None, zeroed_cameras=["head"])
     seeing = load_policy(tmp_path / "c", threads=None)
     black = {**images, "head": np.zeros_like(images["head"])}
-    assert np.array_equal(blind.infer(images, STATE, "wave", noise), seeing.infer(black, STATE, "wave", noise))
+    without = {name: image for name, image in images.items() if name != "head"}
+    assert blind.cameras == ("wrist",)
+    for given in (images, without):
+        assert np.array_equal(blind.infer(given, STATE, "wave", noise), seeing.infer(black, STATE, "wave", noise))
     with pytest.raises(PolicyInputError, match="zeroed_cameras nose: the policy's cameras are head, wrist"):
         load_policy(tmp_path / "c", threads=None, zeroed_cameras=["nose"])
 

@@ -14,8 +14,10 @@ from activemimic_description.codec import CodecError, decode_slots, encode_image
 from activemimic_description.contract import ContractError, JointSink, Qos, load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
+from activemimic_description.scheduling import claim_priority
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -24,6 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from activemimic_sim.background import BackgroundCameras
 from activemimic_sim.experts import Expert, make_expert
 from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.pacing import PacedSimulation
@@ -33,11 +36,15 @@ from activemimic_sim.tasks import TASKS, SceneError, make_task
 from activemimic_sim.variations import VARIATIONS, make_variations
 
 _MAX_SEED = 2**31 - 1
+_PRIORITY = 20  # SCHED_FIFO, below the controller's: motion and state come before images
+_NICENESS = -10  # where that is not granted
 _MOVED = 0.05  # rad, m: a slot that is so far from where the scene began has been moved by somebody
 
 
 class SimNode(Node):
     """Publishes state and cameras at the contract's rate, obeys its commands, and reports the task on ~/task.
+
+    Images are drawn in a thread of their own: where that is slow there are fewer of them, and the robot keeps its pace.
 
     Services: ~/reset (Trigger; places everything for the parameters `task`, `seed`, `cell` and `variations`),
     ~/expert (SetBool; the task's expert teleoperates through /activemimic/teleop, from wherever the robot is by then).
@@ -56,6 +63,10 @@ class SimNode(Node):
         self._messages = RosMessages()
         self._slot_names = list(self._contract.slots)
         self._expert: Expert | None = None
+        self._camera_publishers = {
+            name: self.create_publisher(ros_class(camera.type), camera.topic, _profile(camera.qos))
+            for name, camera in self._contract.cameras.items()
+        }
         self._load(task, variations)
         self._reset()
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -63,10 +74,6 @@ class SimNode(Node):
             (source, self.create_publisher(ros_class(source.type), source.topic, _profile(source.qos)))
             for source in self._contract.state
         ]
-        self._camera_publishers = {
-            name: self.create_publisher(ros_class(camera.type), camera.topic, _profile(camera.qos))
-            for name, camera in self._contract.cameras.items()
-        }
         self._status_publisher = self.create_publisher(DiagnosticStatus, "~/task", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._teleop = self.create_publisher(JointTrajectory, "/activemimic/teleop", 10)
@@ -76,11 +83,13 @@ class SimNode(Node):
         self.create_service(SetBool, "~/expert", self._on_expert)
         self._ticks = 0
         self._expert_ticks = round(STEP_S * self._contract.rate_hz)
-        self.create_timer(1.0 / self._contract.rate_hz, self._on_timer)
-        self.get_logger().info(f"ready: {self._contract.name}, task {task}, seed {seed}")
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / self._contract.rate_hz, self._on_timer, clock=steady)
+        scheduling = claim_priority(_PRIORITY, _NICENESS)
+        self.get_logger().info(f"ready: {self._contract.name}, task {task}, seed {seed}, {scheduling}")
 
     def close(self) -> None:
-        """Free the OpenGL context."""
+        """End the thread of the cameras."""
         self._cameras.close()
 
     def _declare(self, name: str, default: Any, description: str, limits: IntegerRange | None = None) -> Any:
@@ -93,11 +102,12 @@ class SimNode(Node):
         self._varied = variations
         self._simulation = Simulation(load_robot(self._contract.robot), make_task(task), _names(variations))
         sizes = {name: (camera.height, camera.width) for name, camera in self._contract.cameras.items()}
-        self._cameras = self._simulation.cameras(sizes)
+        self._cameras = BackgroundCameras(self._simulation, sizes, self._publish_images)
 
     def _reset(self) -> None:
         cell = self.get_parameter("cell").value
-        self._simulation.reset(self.get_parameter("seed").value, None if cell < 0 else cell)
+        with self._cameras.resting():
+            self._simulation.reset(self.get_parameter("seed").value, None if cell < 0 else cell)
         self._paced = PacedSimulation(self._simulation, time.monotonic())
         self._began_at = self._simulation.measured()
         self._reset_ns = int(self.get_clock().now().nanoseconds)
@@ -165,9 +175,9 @@ class SimNode(Node):
         self._publish_state(now_ns)
         if self._expert is not None and self._ticks % self._expert_ticks == 0:
             self._teleop.publish(self._expert_chunk(self._expert, now_ns))
-        for name, image in self._cameras.render(self._simulation.data).items():
-            camera = self._contract.cameras[name]
-            self._camera_publishers[name].publish(encode_image(camera, image, now_ns, self._messages))
+        self._cameras.show(now_ns)
+        if self._cameras.failure is not None:
+            raise self._cameras.failure
         self._publish_status()
         if self._ticks % round(self._contract.rate_hz) == 0:
             self._report(now_ns)
@@ -182,6 +192,11 @@ class SimNode(Node):
             due = rclpy.duration.Duration(seconds=seconds).to_msg()
             chunk.points.append(JointTrajectoryPoint(positions=target, time_from_start=due))
         return chunk
+
+    def _publish_images(self, images: dict[str, np.ndarray], stamp_ns: int) -> None:
+        for name, image in images.items():
+            camera = self._contract.cameras[name]
+            self._camera_publishers[name].publish(encode_image(camera, image, stamp_ns, self._messages))
 
     def _publish_state(self, now_ns: int) -> None:
         for source, publisher in self._state_publishers:
