@@ -124,6 +124,14 @@ class Controller:
         """Age of the newest measured state; infinite if there is none."""
         return float("inf") if self._state_stamp_ns is None else (now_ns - self._state_stamp_ns) / NS
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is commanded, or no command moves the robot any more."""
+        try:
+            return self.mode == "idle" or self._limiter.at_rest
+        except MotionLimiterError:  # it has no start: nothing was ever commanded
+            return True
+
     # An operator's words. Each answers why it cannot be, or "".
 
     def arm(self, now_ns: int) -> str:

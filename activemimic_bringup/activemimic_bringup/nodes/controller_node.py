@@ -30,6 +30,7 @@ from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, SHADOW, TE
 
 WORDS = ("arm", "run", "hold", "stop", "reset")
 INTERVENTION_NS = 100_000_000  # between two reports of one kind
+LAST_COMMANDS = 3  # of a controller that ends, at rest
 LOOK_ROUND_S = 0.5  # for others who publish what only one may
 
 _LEVELS = {"running": OK, "armed": OK, "idle": OK, "holding": WARN, "stopped": WARN}
@@ -68,12 +69,24 @@ class ControllerNode(Node):
         self._said = Command(None, "idle", "")
         self._reported_ns: dict[str, int] = {}
         self._start_running = values["start_running"]
+        self._ending = False
+        self._updates_at_rest = 0
         self._connect(period_s)
         self._realtime = claim_realtime()
         self.get_logger().info(
             f"ready: contract {self._contract.name}, {values['rate_hz']:g} Hz, {self._realtime}; "
             f"{'it runs as soon as the robot is there' if self._start_running else 'call ~/arm, then ~/run'}"
         )
+
+    def begin_to_end(self) -> None:
+        """Brake; from now on nobody can arm or run it."""
+        self._ending, self._start_running = True, False
+        self._controller.hold()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last commands were all the posture in which the robot rests."""
+        return self._updates_at_rest >= LAST_COMMANDS
 
     def close(self) -> None:
         """Give up the planner while the interpreter is whole: it would complain of leaks at the end."""
@@ -150,6 +163,7 @@ class ControllerNode(Node):
             else:
                 for topic, message in encode_command(self._contract, command.positions, now_ns, self._messages):
                     self._sinks[topic].publish(message)
+        self._updates_at_rest = self._updates_at_rest + 1 if self._controller.at_rest else 0
         self._chunk_timer.on_command(None if command.shadow else command.positions, command.source, now_ns)
         self._tell(command, now_ns)
 
@@ -205,7 +219,10 @@ class ControllerNode(Node):
     def _answer_to(self, word: str) -> Any:
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             act = getattr(self._controller, word)
-            refusal = act(self._now_ns()) if word in ("arm", "run") else act()
+            if self._ending and word in ("arm", "run"):
+                refusal = "the controller is ending"
+            else:
+                refusal = act(self._now_ns()) if word in ("arm", "run") else act()
             self._start_running = False  # whoever speaks to it has taken over
             response.success = not refusal
             response.message = refusal or self._controller.mode
