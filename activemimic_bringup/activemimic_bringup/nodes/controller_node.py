@@ -6,6 +6,7 @@ import gc
 import time
 from typing import Any
 
+import numpy as np
 from activemimic_description.codec import CodecError, encode_command, stamp_ns
 from activemimic_description.contract import JointSource, load_contract
 from activemimic_description.messages import RosMessages, ros_class
@@ -31,6 +32,7 @@ from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, SHADOW, TE
 WORDS = ("arm", "run", "hold", "stop", "reset")
 INTERVENTION_NS = 100_000_000  # between two reports of one kind
 LAST_COMMANDS = 3  # of a controller that ends, at rest
+STILL = 1e-9  # slot units from one command to the next
 LOOK_ROUND_S = 0.5  # for others who publish what only one may
 
 _LEVELS = {"running": OK, "armed": OK, "idle": OK, "holding": WARN, "stopped": WARN}
@@ -163,7 +165,7 @@ class ControllerNode(Node):
             else:
                 for topic, message in encode_command(self._contract, command.positions, now_ns, self._messages):
                     self._sinks[topic].publish(message)
-        self._updates_at_rest = self._updates_at_rest + 1 if self._controller.at_rest else 0
+        self._updates_at_rest = self._updates_at_rest + 1 if self._rests(command) else 0
         self._chunk_timer.on_command(None if command.shadow else command.positions, command.source, now_ns)
         self._tell(command, now_ns)
 
@@ -172,6 +174,14 @@ class ControllerNode(Node):
         self._misses += bool(self._last_steady_ns) and steady_ns - self._last_steady_ns > 1.5 * period_ns
         self._last_steady_ns = steady_ns
         self._periods.add(steady_ns)
+
+    def _rests(self, command: Command) -> bool:
+        """Whether nothing is commanded, or the same as before to a robot at rest."""
+        before = self._said.positions
+        if command.mode == "idle" or command.positions is None:
+            return True
+        same = before is not None and np.abs(command.positions - before).max() <= STILL
+        return bool(same and self._controller.at_rest)
 
     def _publish_shadow(self, command: Command, now_ns: int) -> None:
         message = JointState(name=self._slots, position=command.positions.tolist())  # type: ignore[union-attr]
