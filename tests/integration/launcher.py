@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from activemimic_description.lifetime import lives
+
 from .conftest import World, wait_until
 from .fault_scene import PERIOD_S, STILL, Scene, assert_within_limits, speed
 
@@ -117,17 +119,9 @@ class Launcher:
         os.close(self._terminal)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs, and is not one that only waits for its parent to notice that it has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def wait_until_ended(pids: dict[str, int], within_s: float) -> None:
     deadline = time.monotonic() + within_s
-    while left := [name for name, pid in pids.items() if alive(pid)]:
+    while left := [name for name, pid in pids.items() if lives(pid)]:
         assert time.monotonic() < deadline, f"still there {within_s:g} s later: {', '.join(left)}"
         time.sleep(0.05)
 

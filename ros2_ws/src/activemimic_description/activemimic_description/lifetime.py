@@ -30,11 +30,11 @@ def end_with_launcher() -> None:
     if os.getppid() == launcher:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     parent = os.getppid()
-    if parent != launcher and (parent == 1 or not _lives(launcher)):
+    if parent != launcher and (parent == 1 or not lives(launcher)):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Whether there is such a process, and it is not one that has ended and waits for its parent to notice."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
