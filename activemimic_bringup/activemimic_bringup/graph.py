@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from activemimic_bringup.nodes.parameters import Value
 
 FASTDDS_PROFILE = Path(__file__).parent / "config" / "fastdds.xml"
 TASKS = ("restocking", "reaching", "finding", "pouring")
+REFUSED = 2  # exit code of a node that was started with what it cannot run with
+RESPAWN_DELAY_S = 2.0
 
 
 class GraphError(ValueError):
@@ -44,7 +46,11 @@ class Argument:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process: `executable` of the installed ROS package, or `python -m module`."""
+    """One process: `executable` of the installed ROS package, or `python -m module`.
+
+    The end of an `essential` node ends the graph. The others may fail: the controller goes on without them, and holds.
+    One that is to `respawn` is started again after RESPAWN_DELAY_S, unless it ended with 0 or REFUSED.
+    """
 
     name: str
     package: str
@@ -53,6 +59,24 @@ class NodeSpec:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    essential: bool = False
+    respawn: bool = False
+
+    def ends_graph(self, code: int) -> bool:
+        """Whether the graph ends when this node has ended with exit code `code`, which nobody asked it to."""
+        return self.essential or code == REFUSED
+
+    def respawns(self, code: int) -> bool:
+        """Whether the node is started again when it has ended with exit code `code`."""
+        return self.respawn and code not in (0, REFUSED)
+
+    def obituary(self, code: int) -> str:
+        """What to tell when the node has ended with exit code `code`."""
+        ended = f"node {self.name} ended with exit code {code}"
+        if self.ends_graph(code):
+            return f"{ended}; ending the others"
+        goes_on = f"{ended}; the controller goes on, and holds when nothing is left to play"
+        return f"{goes_on}; {self.name} starts again in {RESPAWN_DELAY_S:g} s" if self.respawns(code) else goes_on
 
 
 @dataclass(frozen=True)
@@ -111,6 +135,7 @@ _PRECISION = Argument("precision", "fp32", "what the network computes in", ("fp3
 _ZEROED = Argument("zeroed_cameras", "", "cameras that the policy is shown black, separated by commas")
 _DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics of all nodes")
 _OUT = Argument("out", "", "folder of recorded episodes; empty: no recorder is started")
+_RESPAWN = Argument("respawn_policy", False, "start a policy that died again; the robot holds until /controller/run")
 
 
 def _running(default: bool) -> Argument:
@@ -145,7 +170,8 @@ def _evaluate_graph(a: Mapping[str, Value]) -> tuple[NodeSpec, ...]:
         nodes.append(_policy(_told(quiet)))
     if a["episodes"]:
         nodes.append(_recorder({**quiet, "out": a["episodes"]}))
-    return (*nodes, _evaluator(quiet))
+    # Nobody watches: there shall be no results of half the nodes.
+    return tuple(replace(node, essential=True) for node in (*nodes, _evaluator(quiet)))
 
 
 def _told(a: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -168,12 +194,13 @@ def _sim(a: Mapping[str, Value]) -> NodeSpec:
 
 
 def _controller(a: Mapping[str, Value]) -> NodeSpec:
-    return _own("controller", a, {**_pick(a, "contract", "rate_hz"), "start_running": a["running"]})
+    node = _own("controller", a, {**_pick(a, "contract", "rate_hz"), "start_running": a["running"]})
+    return replace(node, essential=True)
 
 
 def _policy(a: Mapping[str, Value]) -> NodeSpec:
     threads = str(a["threads"])
-    return _own(
+    node = _own(
         "policy",
         a,
         _pick(
@@ -181,6 +208,7 @@ def _policy(a: Mapping[str, Value]) -> NodeSpec:
         ),
         {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
     )
+    return replace(node, respawn=bool(a.get("respawn_policy", False)))
 
 
 def _recorder(a: Mapping[str, Value]) -> NodeSpec:
@@ -248,6 +276,7 @@ GRAPHS = {
                 _RUNTIME,
                 _PRECISION,
                 _ZEROED,
+                _RESPAWN,
                 _RATE,
                 _running(True),
                 _OUT,
@@ -267,6 +296,7 @@ GRAPHS = {
                 _RUNTIME,
                 _PRECISION,
                 _ZEROED,
+                _RESPAWN,
                 _RATE,
                 _running(False),
                 _DIAGNOSTICS,

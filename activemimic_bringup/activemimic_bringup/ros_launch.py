@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+import os
+from collections.abc import Callable
+
+from activemimic_description.lifetime import LAUNCHER_PID
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
+from launch.events.process import ProcessExited
 from launch.launch_context import LaunchContext
 from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from activemimic_bringup.graph import Argument, Graph, NodeSpec, graph, shared_environment
+from activemimic_bringup.graph import RESPAWN_DELAY_S, Argument, NodeSpec, graph, shared_environment
+from activemimic_bringup.runtime import NodeDiedError
 
 
 def launch_description(graph_name: str) -> LaunchDescription:
     """Declare the graph's arguments; its nodes are made when their values are known."""
     chosen = graph(graph_name)
+    environment = {**shared_environment(), LAUNCHER_PID: str(os.getpid())}  # launch starts nodes from its main thread
 
     def make_nodes(context: LaunchContext) -> list[Node]:
         texts = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in chosen.arguments}
-        return [_action(spec, _ends_graph(chosen, spec)) for spec in chosen.specs(texts)]
+        return [_action(spec) for spec in chosen.specs(texts)]
 
     return LaunchDescription(
         [
             *(_declaration(argument) for argument in chosen.arguments),
-            *(SetEnvironmentVariable(name, value) for name, value in shared_environment().items()),
+            *(SetEnvironmentVariable(name, value) for name, value in environment.items()),
             OpaqueFunction(function=make_nodes),
         ]
     )
@@ -39,7 +54,7 @@ def _declaration(argument: Argument) -> DeclareLaunchArgument:
     )
 
 
-def _action(spec: NodeSpec, end: str) -> Node:
+def _action(spec: NodeSpec) -> Node:
     parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in spec.parameters.items()}
     return Node(
         package=spec.package,
@@ -50,9 +65,21 @@ def _action(spec: NodeSpec, end: str) -> Node:
         additional_env=dict(spec.environment),
         output="screen",
         emulate_tty=True,
-        on_exit=[Shutdown(reason=end)],
+        on_exit=_on_exit(spec),
     )
 
 
-def _ends_graph(chosen: Graph, spec: NodeSpec) -> str:
-    return f"node {spec.name} of graph {chosen.name} ended"
+def _on_exit(spec: NodeSpec) -> Callable[[ProcessExited, LaunchContext], list[Action] | None]:
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[Action] | None:
+        code = event.returncode
+        if context.is_shutdown:
+            return None
+        if spec.ends_graph(code):
+            if code == 0:
+                return [Shutdown(reason=spec.obituary(code))]
+            raise NodeDiedError(spec.obituary(code))  # launch then ends all nodes, and itself with exit code 1
+        told = LogInfo(msg=spec.obituary(code))
+        again = TimerAction(period=RESPAWN_DELAY_S, actions=[_action(spec)])
+        return [told, again] if spec.respawns(code) else [told]
+
+    return on_exit

@@ -63,15 +63,21 @@ class Scene:
     def __init__(self, world: World) -> None:
         self.world = world
         self.rows: list[Row] = []
-        self.robot = FakeRobot(world.node, CONTRACT)
+        self.robot = self.start_robot()
         self.watched = Watched()
         (sink,) = CONTRACT.commands
         world.node.create_subscription(ros_class(sink.type), sink.topic, self._on_command, qos_profile(sink.qos))
         world.node.create_subscription(DiagnosticStatus, "/activemimic/control", self._on_control, 100)
         # One for all bad chunks: beside the policy's own topic, so that there is one publisher on each.
         self.teleop = world.node.create_publisher(JointTrajectory, "/activemimic/teleop", 10)
-        self.controller = world.start("controller")
+        self.controller = self.start_controller()
         self.policy = self.start_policy()
+
+    def start_robot(self) -> Any:
+        return FakeRobot(self.world.node, CONTRACT)
+
+    def start_controller(self) -> Any:
+        return self.world.start("controller")
 
     def start_policy(self) -> Any:
         policy = self.load_policy()

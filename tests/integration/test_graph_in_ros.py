@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World, wait_until
+from .fault_scene import speed
+from .launcher import GOES_ON, UP, SimulatedScene
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -195,3 +198,19 @@ def test_one_command_records_an_expert_episode_without_losing_a_message(world: W
     assert told, result.stdout
     assert 3 <= float(told[1]) < 10  # by the clock of a machine that may be busy
     assert info.messages["/joint_command"] > 60
+
+
+def test_a_killed_simulator_leaves_a_controller_that_holds(world: World) -> None:
+    scene = SimulatedScene(world)
+    launcher = scene.launch(*UP, "sim", nodes=2)
+    try:
+        assert world.call(SetBool, "/sim/expert", data=True).success
+        wait_until(lambda: speed(scene.watched.commands[-10:]) > 0.1, "the expert to move the robot")
+        begin_s = time.monotonic()
+        os.kill(launcher.pid("sim"), signal.SIGKILL)
+        scene.assert_holds(begin_s)
+        launcher.wait_for(f"node sim ended with exit code -9; {GOES_ON}")
+        launcher.child.send_signal(signal.SIGTERM)
+        assert launcher.ended() == 1
+    finally:
+        launcher.close()

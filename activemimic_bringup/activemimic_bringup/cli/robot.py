@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,7 +117,10 @@ def _printer(names: Sequence[str]) -> Output:
     colours = dict(zip(names, NODE_COLOURS, strict=False))
 
     def output(name: str, line: str) -> None:
-        console.print(Text.assemble((f"{name:>{width}} ", colours.get(name, "bold red")), line))
+        try:
+            console.print(Text.assemble((f"{name:>{width}} ", colours.get(name, "bold red")), line))
+        except (OSError, SystemExit):  # the terminal or the pipe is gone; for a pipe, rich would end this process
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return output
 

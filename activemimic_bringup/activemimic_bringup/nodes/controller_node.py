@@ -75,12 +75,23 @@ class ControllerNode(Node):
         self._said = Command(None, "idle", "")
         self._reported_ns: dict[str, int] = {}
         self._start_running = values["start_running"]
+        self._ending = False
         self._connect(period_s)
         self._realtime = claim_realtime()
         self.get_logger().info(
             f"ready: contract {self._contract.name}, {values['rate_hz']:g} Hz, {self._realtime}; "
             f"{'it runs as soon as the robot is there' if self._start_running else 'call ~/arm, then ~/run'}"
         )
+
+    def begin_to_end(self) -> None:
+        """Brake; from now on nobody can arm or run it."""
+        self._ending, self._start_running = True, False
+        self._controller.hold()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the robot rests after a signal to end; it may be asked from then on."""
+        return self._ending and self._controller.at_rest
 
     def close(self) -> None:
         """Give up the planner while the interpreter is whole: it would complain of leaks at the end."""
@@ -239,7 +250,10 @@ class ControllerNode(Node):
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
             act = getattr(self._controller, word)
             self._look_round()
-            refusal = act(self._now_ns()) if word in ("arm", "run") else act()
+            if self._ending and word in ("arm", "run"):
+                refusal = "the controller is ending"
+            else:
+                refusal = act(self._now_ns()) if word in ("arm", "run") else act()
             self._start_running = False  # whoever speaks to it has taken over
             response.success = not refusal
             response.message = refusal or self._controller.mode

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 import rclpy
+from activemimic_description.lifetime import SAME_SIGNAL_S, end_with_launcher, ending_signals
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -22,6 +24,7 @@ from activemimic_bringup.nodes.parameters import Parameter, Value
 from activemimic_bringup.nodes.topics import DIAGNOSTICS
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+LONGEST_END_S = 3.0  # from the first signal
 
 
 class ConfigurationError(ValueError):
@@ -40,24 +43,30 @@ class Qos(Protocol):
 
 
 def run(make_node: Callable[[], Node]) -> NoReturn:
-    """Start ROS, make the node, spin until SIGINT or SIGTERM, end it, and exit.
+    """Start ROS, make the node, spin until a signal or the end of the launcher, end it, and exit.
 
-    Exit code 0 after a signal or when the node's `finished` turns true (its `exit_code`, if it has one); 2 with the
-    reason on stderr after one of the project's own errors. A node with a `close()` gets it called before its
-    publishers go. rclpy's own signal handlers shut the context down at once, so that nothing could be said or saved
-    any more; these only end the spinning, however often the signal comes.
+    A node with a `begin_to_end()` gets it called after the first signal (SIGINT, SIGTERM or SIGHUP) and spins on until
+    its `ended` is true, for LONGEST_END_S at most, or until a second signal. All others end at the first.
+
+    Exit code 0 after a signal or when the node's `finished` turns true (its `exit_code`, if it has one); 1 if it was
+    not `ended`; 2 with the reason on stderr after one of the project's own errors. A node with a `close()` gets it
+    called before its publishers go. rclpy's own signal handlers shut the context down at once, so that nothing could
+    be said or saved any more.
     """
     stop = _StopOnSignal()
+    end_with_launcher()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
+    in_order = True
     try:
         node = make_node()
         stop.interrupts = False
-        _spin(node, stop)
+        in_order = _spin(node, stop)
     except Exception as error:
         if (text := explanation(error)) is None:
             raise
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(f"error: {text}", file=sys.stderr, flush=True)
         sys.exit(2)
     finally:
         stop.interrupts = False
@@ -67,7 +76,7 @@ def run(make_node: Callable[[], Node]) -> NoReturn:
             node.destroy_node()
         rclpy.try_shutdown()
         stop.ignore()
-    sys.exit(getattr(node, "exit_code", 0))
+    sys.exit(getattr(node, "exit_code", 0) if in_order else 1)
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
@@ -123,32 +132,58 @@ class Diagnostics:
 
 
 class _StopOnSignal:
-    """Set by SIGINT and SIGTERM. While a node is still being made (`interrupts`), the signal ends it there."""
+    """Set by SIGINT, SIGTERM and SIGHUP. While a node is still being made (`interrupts`), the signal ends it there."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested_s: float | None = None  # when the first signal came (time.monotonic)
+        self.again = False
         self.interrupts = True
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
+        self._signals = ending_signals()
+        for number in self._signals:
+            signal.signal(number, self._on_signal)
 
     def ignore(self) -> None:
         """The interpreter puts handlers of its own back while it ends: a late signal would kill it there."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in self._signals:
+            signal.signal(number, signal.SIG_IGN)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        now_s = time.monotonic()
+        if self.requested_s is None:
+            self.requested_s = now_s
+        self.again = now_s > self.requested_s + SAME_SIGNAL_S
         if self.interrupts:
             sys.exit(0)
 
 
-def _spin(node: Node, stop: _StopOnSignal) -> None:
+def _spin(node: Any, stop: _StopOnSignal) -> bool:
+    """Spin until the node has finished or is to end; whether it came to its own end."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    in_order = True
     with contextlib.suppress(ExternalShutdownException):
-        while not stop.requested and not getattr(node, "finished", False):
+        while stop.requested_s is None and not getattr(node, "finished", False):
             executor.spin_once(timeout_sec=0.1)
+        if stop.requested_s is not None and hasattr(node, "begin_to_end"):
+            in_order = _end_in_order(node, executor, stop)
     executor.shutdown()
+    return in_order
+
+
+def _end_in_order(node: Any, executor: SingleThreadedExecutor, stop: _StopOnSignal) -> bool:
+    node.begin_to_end()
+    if not node.ended:
+        node.get_logger().warning("braking; a second Ctrl-C ends at once")
+    deadline_s = time.monotonic() + LONGEST_END_S
+    while not node.ended:
+        if stop.again:
+            node.get_logger().error("second signal: ends at once, while the robot may still move")
+            return False
+        if time.monotonic() > deadline_s:
+            node.get_logger().error(f"not at rest {LONGEST_END_S:g} s after the signal: ends all the same")
+            return False
+        executor.spin_once(timeout_sec=0.1)
+    return True
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

@@ -16,6 +16,7 @@ from activemimic_bringup.nodes.topics import ARM, EXPERT, HOLD, IDLE, RESET, RUN
 STATUS_TIMEOUT_S = 5.0  # /sim/task comes many times a second; longer silence means that the simulator stands
 
 REST_TIMEOUT_S = 3.0  # for a robot that brakes
+ENDING_S = 0.5  # a controller that is told to end holds; within this time the evaluator has heard of it, too
 
 
 class TrialError(RuntimeError):
@@ -181,7 +182,10 @@ class TrialSeries:
             if silent_s > STATUS_TIMEOUT_S:
                 raise TrialError(f"/sim/task has been silent for {silent_s:.1f} s: does the simulator still run?")
             over = status.success or status.failure or status.time_s - start.time_s >= self._protocol.time_limit_s
-            if over or self._holds(started_s):
+            if over:
+                return status
+            if self._holds(started_s):
+                self._client.sleep(ENDING_S)
                 return status
             self._client.sleep(0.02)
 

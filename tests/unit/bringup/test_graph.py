@@ -45,6 +45,20 @@ def test_the_arguments_decide_which_nodes_run(name: str, texts: Mapping[str, str
     assert [spec.name for spec in GRAPHS[name].specs(texts)] == nodes.split()
 
 
+def test_the_controller_outlives_its_neighbours_where_somebody_watches() -> None:
+    for name, texts in CHOICES:
+        essential = {spec.name for spec in GRAPHS[name].specs(texts) if spec.essential}
+        everybody = {spec.name for spec in GRAPHS[name].specs(texts)}
+        assert essential == (everybody if name == "evaluate" else {"controller"})
+
+
+def test_a_policy_is_started_again_only_if_that_was_asked_for() -> None:
+    for name in ("sim", "policy"):
+        for text in ("true", "false"):
+            specs = GRAPHS[name].specs({"checkpoint": "a", "respawn_policy": text})
+            assert [spec.name for spec in specs if spec.respawn] == (["policy"] if text == "true" else [])
+
+
 @pytest.mark.parametrize(("name", "texts"), CHOICES)
 def test_every_parameter_of_a_graph_is_declared_by_its_node_with_its_type(name: str, texts: Mapping[str, str]) -> None:
     for spec in GRAPHS[name].specs(texts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import rclpy
 from activemimic_description.codec import CodecError, decode_slots, encode_image, encode_slots, stamp_ns
 from activemimic_description.contract import ContractError, JointSink, Qos, load_contract
+from activemimic_description.lifetime import end_with_launcher, ending_signals
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
 from activemimic_description.scheduling import claim_priority
@@ -245,10 +247,12 @@ def _profile(qos: Qos) -> QoSProfile:
 
 
 def main() -> None:
-    """Run until SIGINT or SIGTERM; exit code 2 and one line if the configuration is wrong."""
+    """Run until a signal or the end of the launcher; exit code 2 and one line if the configuration is wrong."""
     stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    signals = ending_signals()
+    for number in signals:
         signal.signal(number, lambda received, frame: stopping.append(received))
+    end_with_launcher()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node: SimNode | None = None
     try:
@@ -258,7 +262,8 @@ def main() -> None:
         while not stopping:
             executor.spin_once(timeout_sec=0.1)
     except (ContractError, RenderingError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except ExternalShutdownException:
         pass
@@ -268,7 +273,7 @@ def main() -> None:
             node.destroy_node()
         rclpy.try_shutdown()
         # While the interpreter ends, Python would answer a further signal by dying of it.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
 
 
