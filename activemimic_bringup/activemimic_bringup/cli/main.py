@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli import bag, data, ego, learning, policy, robot, simulation, watch
+from activemimic_bringup.cli import bag, data, ego, learning, operate, policy, robot, simulation, watch
 from activemimic_bringup.cli.errors import ErrorGroup
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ def root(
 
 
 app.command()(robot.up)
+app.command()(operate.robot)
 app.command()(robot.record)
 app.command()(watch.top)
 app.command()(watch.trace)
