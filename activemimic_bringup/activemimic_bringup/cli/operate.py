@@ -43,6 +43,9 @@ def robot(
     One line says what came of it; exit code 1 if the controller refuses or is not there.
     """
     require_ros()
+    from activemimic_bringup.graph import shared_environment
+
+    os.environ.update(shared_environment())  # as the nodes: they find each other sooner
     from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
     from activemimic_bringup.nodes.topics import HOLD
     from activemimic_bringup.nodes.trials import TrialError
