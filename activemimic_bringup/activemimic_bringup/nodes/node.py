@@ -54,9 +54,9 @@ def run(make_node: Callable[[], Node]) -> NoReturn:
     any more; these only end the spinning, however often the signal comes.
     """
     stop = _StopOnSignal()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
     try:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         stop.interrupts = False
         _spin(node, stop)
