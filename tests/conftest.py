@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
+
+# No test makes or reads the user's own operator key.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="activemimic_test_config")
 
 # Idle OpenMP threads that spin take the cores away from the workers beside them; torch reads this when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "checkpoints"  # one a folder, by name
 
 
+class CheckpointPlaceError(ValueError):
+    """A checkpoint that lies where none may be loaded from at run time; the text names it and the allowed folders."""
+
+
 class PolicyMismatchError(ValueError):
     """A checkpoint that cannot run here; the text lists every difference."""
 
@@ -23,6 +28,25 @@ def checkpoint_folder(name: str) -> Path:
     """The folder of that path or, where no checkpoint is, the shipped checkpoint of that name, if there is one."""
     shipped = SHIPPED / name
     return shipped if not _is_checkpoint(Path(name)) and _is_checkpoint(shipped) else Path(name)
+
+
+def checkpoint_roots(setting: str, given: str) -> list[Path]:
+    """The folders of `setting`, separated by ':'; by default those that hold the shipped and the given checkpoint."""
+    if setting:
+        return [Path(root).resolve() for root in setting.split(":") if root]
+    return [SHIPPED.resolve(), *([checkpoint_folder(given).resolve().parent] if given else [])]
+
+
+def check_place(name: str, roots: Sequence[Path]) -> None:
+    """Raises CheckpointPlaceError unless the checkpoint and all its files lie below a root, links followed."""
+    folder = checkpoint_folder(name)
+    for path in chain([folder], folder.rglob("*")):
+        resolved = path.resolve()
+        if not any(root in resolved.parents for root in roots):
+            found = f"{path}" if resolved == path else f"{path}, which is {resolved}"
+            raise CheckpointPlaceError(
+                f"checkpoint {name}: expected it below {' or '.join(map(str, roots))} (checkpoint_roots), found {found}"
+            )
 
 
 def _is_checkpoint(folder: Path) -> bool:

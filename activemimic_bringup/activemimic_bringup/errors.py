@@ -14,6 +14,8 @@ def explanation(error: BaseException) -> str | None:
     """What to tell the person: the text of the project's own errors; None for all others."""
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "rclpy":
         return ROS_MISSING
+    if type(error).__name__ == "RCLError" and "SECURITY" in str(error):  # no enclave, or a DDS without security
+        return f"SROS 2: {' '.join(str(error).split())}"
     if type(error).__module__.startswith(OWN_PACKAGES) or isinstance(error, FileNotFoundError):
         return str(error)
     return None

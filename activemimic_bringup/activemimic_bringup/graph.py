@@ -59,6 +59,7 @@ class NodeSpec:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    enclave: str = ""  # of SROS 2
     essential: bool = False
     respawn: bool = False
 
@@ -91,7 +92,7 @@ class Graph:
     def specs(self, texts: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         """The nodes for the given `name: text` arguments; defaults fill the rest.
 
-        Raises GraphError for an argument that is unknown or of the wrong type.
+        Raises GraphError for an argument that is unknown or of the wrong type, and for a node without an enclave.
         """
         known = {argument.name: argument for argument in self.arguments}
         for name in texts:
@@ -100,7 +101,9 @@ class Graph:
         values = {
             name: argument.parse(texts[name]) if name in texts else argument.default for name, argument in known.items()
         }
-        return self.nodes(values)
+        discovery = discovery_environment(str(values["discovery"]))
+        specs = (replace(spec, environment={**discovery, **spec.environment}) for spec in self.nodes(values))
+        return tuple(_secured(spec, Path(str(values["security"]))) if values["security"] else spec for spec in specs)
 
 
 def graph(name: str) -> Graph:
@@ -118,6 +121,34 @@ def shared_environment(inherited: Mapping[str, str] = os.environ) -> dict[str, s
     return {"FASTRTPS_DEFAULT_PROFILES_FILE": str(FASTDDS_PROFILE)}
 
 
+def discovery_environment(discovery: str = "localhost", inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """How far nodes are seen: on this computer alone, unless the user's environment says otherwise."""
+    if discovery == "inherit" or (discovery == "localhost" and _DISCOVERY_VARIABLES & inherited.keys()):
+        return {}
+    if inherited.get("ROS_DISTRO") == "humble":
+        return {"ROS_LOCALHOST_ONLY": "1" if discovery == "localhost" else "0"}
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": discovery.upper()}
+
+
+def enclave(node: str) -> str:
+    """The node's enclave of SROS 2."""
+    return f"/activemimic/{node}"
+
+
+def _secured(spec: NodeSpec, keystore: Path) -> NodeSpec:
+    own = enclave(spec.name)
+    if not (keystore / "enclaves" / own.lstrip("/")).is_dir():
+        raise GraphError(f"argument security: {keystore} has no enclave {own}; see docs/how-to/secure.md")
+    environment = {
+        **spec.environment,
+        "ROS_SECURITY_ENABLE": "true",
+        "ROS_SECURITY_STRATEGY": "Enforce",
+        "ROS_SECURITY_KEYSTORE": str(keystore.resolve()),
+    }
+    return replace(spec, environment=environment, enclave=own)
+
+
+_DISCOVERY_VARIABLES = frozenset({"ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS", "ROS_LOCALHOST_ONLY"})
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -134,13 +165,24 @@ _RUNTIME = Argument("runtime", "eager", "how the network is run", ("eager", "com
 _PRECISION = Argument("precision", "fp32", "what the network computes in", ("fp32", "bf16", "int8"))
 _ZEROED = Argument("zeroed_cameras", "", "cameras that the policy is shown black, separated by commas")
 _DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics of all nodes")
+_KEY = Argument(
+    "operator_key_file", "", "file of the key without which nobody may arm or run; empty: your own; off: no key"
+)
+_DISCOVERY = Argument(
+    "discovery",
+    "localhost",
+    "who sees the nodes: this computer (unless ROS's variables are set), its network, or whom those variables say",
+    ("localhost", "subnet", "inherit"),
+)
+_SECURITY = Argument("security", "", "keystore of SROS 2, whose enclaves the nodes get; empty: without SROS 2")
+_GUARDS = (_KEY, _DISCOVERY, _SECURITY)
 _OUT = Argument("out", "", "folder of recorded episodes; empty: no recorder is started")
 _RESPAWN = Argument("respawn_policy", False, "start a policy that died again; the robot holds until /controller/run")
 
 
 def _running(default: bool) -> Argument:
     return Argument(
-        "running", default, "arm and run at once; otherwise after calls of /controller/arm and /controller/run"
+        "running", default, "arm and run at once; otherwise on an operator's word: activemimic robot arm, then run"
     )
 
 
@@ -194,7 +236,9 @@ def _sim(a: Mapping[str, Value]) -> NodeSpec:
 
 
 def _controller(a: Mapping[str, Value]) -> NodeSpec:
-    node = _own("controller", a, {**_pick(a, "contract", "rate_hz"), "start_running": a["running"]})
+    node = _own(
+        "controller", a, {**_pick(a, "contract", "rate_hz", "operator_key_file"), "start_running": a["running"]}
+    )
     return replace(node, essential=True)
 
 
@@ -229,6 +273,7 @@ def _evaluator(a: Mapping[str, Value]) -> NodeSpec:
         "time_limit_s",
         "zeroed_cameras",
         "instruction",
+        "operator_key_file",
     )
     return _own("evaluator", a, {**own, "out": a["results"], "record": bool(a["episodes"])})
 
@@ -281,12 +326,13 @@ GRAPHS = {
                 _running(True),
                 _OUT,
                 _DIAGNOSTICS,
+                *_GUARDS,
             ),
             _sim_graph,
         ),
         Graph(
             "policy",
-            "Policy and controller on a real robot, which stays still until /controller/arm and /controller/run.",
+            "Policy and controller on a real robot, which stays still until an operator arms and runs it.",
             (
                 Argument("contract", "g1_hal", _CONTRACT.description),
                 Argument("checkpoint", "", "checkpoint: a folder or a shipped one's name; required"),
@@ -300,6 +346,7 @@ GRAPHS = {
                 _RATE,
                 _running(False),
                 _DIAGNOSTICS,
+                *_GUARDS,
             ),
             _policy_graph,
         ),
@@ -317,6 +364,7 @@ GRAPHS = {
                 _RATE,
                 _running(False),
                 _DIAGNOSTICS,
+                *_GUARDS,
             ),
             _record_graph,
         ),
@@ -348,6 +396,7 @@ GRAPHS = {
                 Argument("results", "out/evaluation", "folder of results.json"),
                 Argument("episodes", "", "folder of recorded episodes; empty: nothing is recorded"),
                 _DIAGNOSTICS,
+                *_GUARDS,
             ),
             _evaluate_graph,
         ),

@@ -62,6 +62,7 @@ def _action(spec: NodeSpec) -> Node:
         name=spec.name,
         parameters=[parameters],
         remappings=list(spec.remappings),
+        ros_arguments=["--enclave", spec.enclave] if spec.enclave else None,
         additional_env=dict(spec.environment),
         output="screen",
         emulate_tty=True,

@@ -33,6 +33,8 @@ class NodeDiedError(RuntimeError):
 def command_line(spec: NodeSpec) -> list[str]:
     """The command that starts one node. Values are passed as JSON, so that 'yes' or '1' stay strings."""
     command = [sys.executable, "-m", spec.module, "--ros-args", "-r", f"__node:={spec.name}"]
+    if spec.enclave:
+        command += ["--enclave", spec.enclave]
     for source, target in spec.remappings:
         command += ["-r", f"{source}:={target}"]
     for name, value in spec.parameters.items():

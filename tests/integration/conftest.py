@@ -117,6 +117,8 @@ class World:
         return process
 
     def launch(self, name: str, **parameters: Any) -> Process:
+        if name == "controller":
+            parameters = {"operator_key_file": "off", **parameters}
         module = f"activemimic_bringup.nodes.{name}_node"
         spec = NodeSpec(name, "activemimic_bringup", f"{name}_node", module, parameters)
         process = Process(spec, self.domain)

@@ -34,7 +34,8 @@ class Scene:
         self.heartbeats: list[DiagnosticStatus] = []
         world.node.create_subscription(DiagnosticStatus, "/activemimic/inference", self.inferences.append, 10)
         world.node.create_subscription(DiagnosticStatus, "/activemimic/heartbeat", self.heartbeats.append, 10)
-        self.policy = world.start("policy", checkpoint=str(checkpoint))
+        roots = str(checkpoint.parents[1])  # below which pytest puts all folders of this run
+        self.policy = world.start("policy", checkpoint=str(checkpoint), checkpoint_roots=roots)
 
     def wait_for_chunks(self, count: int = 3) -> None:
         wanted = len(self.chunks) + count
@@ -130,6 +131,7 @@ def test_another_checkpoint_takes_over_while_it_runs_and_a_bad_one_does_not(scen
     (broken / "model.safetensors").write_bytes(b"half")
 
     assert "expected a checkpoint's folder" in set_checkpoint(scene, tmp_path / "nowhere").reason
+    assert "/etc: expected it below" in set_checkpoint(scene, Path("/etc")).reason
     assert set_checkpoint(scene, broken).successful
     scene.policy.wait_for("not a whole safetensors file")
     assert str(broken) in scene.robot.report("policy")[1].get("load_error", "") or "goes on" in scene.policy.text
@@ -176,6 +178,7 @@ def test_a_transition_that_the_state_does_not_have_is_refused_and_it_lives_on(sc
 def test_a_bad_checkpoint_leaves_it_unconfigured_until_a_good_one_is_named(scene: Scene, tmp_path: Path) -> None:
     assert change_state(scene, "deactivate") == (True, "inactive")
     assert change_state(scene, "cleanup") == (True, "unconfigured")
+    assert "/etc: expected it below" in set_checkpoint(scene, Path("/etc")).reason
     assert set_checkpoint(scene, tmp_path / "nowhere").successful
     assert change_state(scene, "configure") == (False, "unconfigured")
     scene.policy.wait_for(f"configure failed: checkpoint {tmp_path / 'nowhere'}")

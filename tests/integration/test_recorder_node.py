@@ -22,6 +22,8 @@ from activemimic_description.messages import RosMessages, ros_class
 from activemimic_training.bags import EpisodeReader, find_episodes, load_episode_info, recover
 from activemimic_training.bags.durable import RESERVE_BYTES
 from activemimic_training.dataset import build_dataset
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from std_srvs.srv import SetBool, Trigger
 
 from .conftest import Process, World, wait_until
@@ -95,6 +97,22 @@ def test_a_discarded_episode_leaves_nothing(scene: Scene) -> None:
     assert scene.world.call(Trigger, "/recorder/discard").success
     assert sorted(path.name for path in scene.out.iterdir()) == before
     assert not folder.exists()
+
+
+def test_a_task_that_is_a_path_and_an_instruction_of_several_lines_are_refused(scene: Scene) -> None:
+    def set_to(name: str, text: str) -> Any:
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+        parameters = [Parameter(name=name, value=value)]
+        return scene.world.call(SetParameters, "/recorder/set_parameters", parameters=parameters).results[0]
+
+    for task in ("../../elsewhere", "/tmp/elsewhere", "", ".", "a/b", "Upper", "a" * 65, "a\n"):
+        refused = set_to("task", task)
+        assert (refused.successful, "parameter task: expected a name of at most 64" in refused.reason) == (False, True)
+    for instruction in ("two\nlines", "a" * 1001, "\x1b[2J"):
+        assert "parameter instruction: expected at most 1000" in set_to("instruction", instruction).reason
+    assert set_to("instruction", "pick").successful
+    assert scene.start().parent == scene.out
+    assert scene.world.call(Trigger, "/recorder/discard").success
 
 
 def test_starting_twice_and_stopping_without_a_start_are_refused(scene: Scene) -> None:

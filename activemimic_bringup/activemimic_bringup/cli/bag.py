@@ -134,9 +134,10 @@ def play(
     require_ros()
     from activemimic_training.bags import EpisodeReader
 
-    from activemimic_bringup.graph import shared_environment
+    from activemimic_bringup.graph import discovery_environment, shared_environment
 
-    os.environ.update(shared_environment())  # as the nodes: raw images do not fit into Fast DDS's default
+    # As the nodes: raw images do not fit into Fast DDS's default, and no robot in the network shall see them.
+    os.environ.update({**shared_environment(), **discovery_environment()})
     from activemimic_bringup.nodes.replay import Replay
 
     reader, console = EpisodeReader(episode), _console()

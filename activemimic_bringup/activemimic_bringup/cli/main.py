@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli import bag, data, ego, learning, policy, robot, simulation, watch
+from activemimic_bringup.cli import bag, data, ego, learning, operate, policy, robot, security, simulation, watch
 from activemimic_bringup.cli.errors import ErrorGroup
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ def root(
 
 
 app.command()(robot.up)
+app.command()(operate.robot)
 app.command()(robot.record)
 app.command()(watch.top)
 app.command()(watch.trace)
@@ -39,6 +40,7 @@ app.command()(learning.losses)
 app.command("eval")(learning.evaluate)
 app.command()(learning.compare)
 app.add_typer(policy.app, name="policy")
+app.add_typer(security.app, name="security")
 app.add_typer(simulation.app, name="sim")
 
 

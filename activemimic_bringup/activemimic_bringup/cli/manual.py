@@ -6,20 +6,16 @@ import os
 import select
 import sys
 import termios
-import threading
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.live import Live
 
 from activemimic_bringup.cli.errors import UsageProblem
 from activemimic_bringup.nodes.manual_recording import ManualRecording
-from activemimic_bringup.nodes.ros_client import RosClient
+from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
 from activemimic_bringup.watching.recorder_view import recorder_view
 
 TIMEOUT_S = 5.0
@@ -38,17 +34,8 @@ def record_by_keys(task: str, first_seed: int) -> None:
             "--manual reads keys and needs a terminal; without one call /recorder/start, /recorder/stop and "
             "/recorder/discard (ros2 service call)"
         )
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C shall end the view, not ROS under it
-    node = rclpy.create_node("record_keys")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
-    spinning.start()
-    try:
+    with spinning_node("record_keys") as node:
         _until_quit(ManualRecording(RosClient(node, TIMEOUT_S), task, first_seed))
-    finally:
-        rclpy.try_shutdown()
-        spinning.join(timeout=2.0)
 
 
 def _until_quit(recording: ManualRecording) -> None:
@@ -88,10 +75,3 @@ def _key(seconds: float) -> str:
     if not (pressed := os.read(fd, 1)):
         raise EOFError
     return pressed.decode(errors="ignore").lower()
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        return

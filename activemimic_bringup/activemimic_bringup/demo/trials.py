@@ -12,8 +12,7 @@ from activemimic_bringup import graph
 from activemimic_bringup.runtime import RunningGraph
 
 _TIMEOUT_S = 300.0
-# A domain of its own, on this machine alone, unless the user chose: a robot in the network shall not obey the demo.
-_ROS = {"ROS_DOMAIN_ID": "42", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+_ROS = {"ROS_DOMAIN_ID": "42"}  # a domain of its own, unless the user chose: no robot shall obey the demo
 
 
 class DemoError(RuntimeError):

@@ -28,13 +28,16 @@ from activemimic_bringup.control.timing import ChunkTimer, ChunkTimes
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, diagnostic, qos_profile, run
 from activemimic_bringup.nodes.parameters import CONTROLLER
 from activemimic_bringup.nodes.realtime import claim_realtime
-from activemimic_bringup.nodes.topics import CHUNK, CONTROL, DEADMAN, HEARTBEAT, SHADOW, TELEOP, TIMING
+from activemimic_bringup.nodes.topics import CHALLENGE, CHUNK, CONTROL, DEADMAN, HEARTBEAT, SHADOW, TELEOP, TIMING
+from activemimic_bringup.operator_key import KEYED_WORDS, Challenges, controllers_key
 
 WORDS = ("arm", "run", "hold", "stop", "reset")
 INTERVENTION_NS = 100_000_000  # between two reports of one kind
 LOOK_ROUND_S = 0.1  # for others who publish what only one may
 UNDISTURBED_NS = 1_000_000  # between two readings of the steady clock, with one of the other clock between them
 
+_HOW_TO_RUN = "activemimic robot arm, then activemimic robot run"
+_ASKS_FOR_KEY = "the operator key is asked for: activemimic robot {}"
 _LEVELS = {"running": OK, "armed": OK, "idle": OK, "holding": WARN, "stopped": WARN}
 
 
@@ -43,7 +46,9 @@ class ControllerNode(Node):
 
     def __init__(self) -> None:
         super().__init__("controller")
-        values = declare(self, CONTROLLER)
+        values = declare(self, CONTROLLER, self._on_set)
+        key = controllers_key(values["operator_key_file"])
+        self._challenges = Challenges(key) if key else None
         self._contract = load_contract(values["contract"])
         period_s = 1.0 / values["rate_hz"]
         config = ControllerConfig(
@@ -80,8 +85,10 @@ class ControllerNode(Node):
         self._realtime = claim_realtime()
         self.get_logger().info(
             f"ready: contract {self._contract.name}, {values['rate_hz']:g} Hz, {self._realtime}; "
-            f"{'it runs as soon as the robot is there' if self._start_running else 'call ~/arm, then ~/run'}"
+            f"{'it runs as soon as the robot is there' if self._start_running else _HOW_TO_RUN}"
         )
+        if key is None:
+            self.get_logger().warning("the operator key is off: anyone in this ROS domain may arm and run the robot")
 
     def begin_to_end(self) -> None:
         """Brake; from now on nobody can arm or run it."""
@@ -115,6 +122,7 @@ class ControllerNode(Node):
         self.create_subscription(Bool, DEADMAN.name, self._on_deadman, 10)
         for word in WORDS:
             self.create_service(Trigger, f"~/{word}", self._answer_to(word))
+        self.create_service(Trigger, CHALLENGE.name, self._on_challenge)
         steady = Clock(
             clock_type=ClockType.STEADY_TIME
         )  # a timer of the node's clock stands still when that jumps back
@@ -248,18 +256,37 @@ class ControllerNode(Node):
 
     def _answer_to(self, word: str) -> Any:
         def answer(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            act = getattr(self._controller, word)
-            self._look_round()
-            if self._ending and word in ("arm", "run"):
-                refusal = "the controller is ending"
-            else:
-                refusal = act(self._now_ns()) if word in ("arm", "run") else act()
-            self._start_running = False  # whoever speaks to it has taken over
+            refusal = _ASKS_FOR_KEY.format(word) if self._challenges and word in KEYED_WORDS else self._say(word)
             response.success = not refusal
             response.message = refusal or self._controller.mode
             return response
 
         return answer
+
+    def _on_challenge(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._challenges is not None
+        response.message = self._challenges.new(time.monotonic_ns()) if self._challenges else "the operator key is off"
+        return response
+
+    def _on_set(self, values: dict[str, Any]) -> str:
+        """Why a word said with the operator's key is refused; "" when it was done."""
+        if "operator" not in values:
+            return ""
+        if self._challenges is None:
+            return "the operator key is off: call ~/arm and ~/run"
+        if len(values) > 1:
+            return "operator: expected to be set alone"
+        word, refusal = self._challenges.judge(values["operator"], time.monotonic_ns())
+        return refusal or self._say(word)
+
+    def _say(self, word: str) -> str:
+        """Do what an operator's word asks for; the answer is why not, or ""."""
+        self._start_running = False  # whoever speaks to it has taken over
+        if self._ending and word in ("arm", "run"):
+            return "the controller is ending"
+        self._look_round()
+        act = getattr(self._controller, word)
+        return str(act(self._now_ns()) if word in ("arm", "run") else act())
 
     def _look_round(self) -> None:
         """Whoever else commands the robot, measures it or publishes chunks makes it hold."""

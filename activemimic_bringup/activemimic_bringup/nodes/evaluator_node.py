@@ -32,7 +32,7 @@ class EvaluatorNode(Node):
         values = declare(self, EVALUATOR)
         self.finished = False
         self.exit_code = 0
-        self._client = RosClient(self, values["service_timeout_s"])
+        self._client = RosClient(self, values["service_timeout_s"], values["operator_key_file"])
         policy = values["checkpoint"] if values["mode"] == "policy" else "expert"
         plan = _plan(values)
         protocol = Protocol(

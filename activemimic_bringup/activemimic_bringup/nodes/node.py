@@ -13,14 +13,20 @@ from typing import Any, NoReturn, Protocol
 import rclpy
 from activemimic_description.lifetime import SAME_SIGNAL_S, end_with_launcher, ending_signals
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    ParameterType,
+    SetParametersResult,
+)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from activemimic_bringup.errors import explanation
-from activemimic_bringup.nodes.parameters import Parameter, Value
+from activemimic_bringup.nodes.parameters import Parameter, Value, refusal
 from activemimic_bringup.nodes.topics import DIAGNOSTICS
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -55,10 +61,10 @@ def run(make_node: Callable[[], Node]) -> NoReturn:
     """
     stop = _StopOnSignal()
     end_with_launcher()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node: Node | None = None
     in_order = True
     try:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         stop.interrupts = False
         in_order = _spin(node, stop)
@@ -79,10 +85,18 @@ def run(make_node: Callable[[], Node]) -> NoReturn:
     sys.exit(getattr(node, "exit_code", 0) if in_order else 1)
 
 
-def declare(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
+OnSet = Callable[[dict[str, Any]], str]  # takes values that fit their declaration; its answer is why it refuses, or ""
+
+
+def declare(node: Node, parameters: Sequence[Parameter], on_set: OnSet | None = None) -> dict[str, Any]:
     """Declare the parameters with description, type and range; return their values.
 
-    Raises ConfigurationError for a value of the wrong type, out of its range, or not among its choices.
+    What is set later is held against the table, then `on_set` decides, so that nothing is done for a set of values of
+    which one is refused. The clock is chosen at the start: with `use_sim_time` switched on, what is old would never be
+    found old.
+
+    Raises ConfigurationError for a value of the wrong type, out of its range, not among its choices or against its
+    pattern.
     """
     values = {}
     for parameter in parameters:
@@ -90,12 +104,25 @@ def declare(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
             value = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
         except rclpy.exceptions.ParameterException as error:
             raise ConfigurationError(f"parameter {parameter.name}: {error}") from None
-        if parameter.choices and value not in parameter.choices:
-            raise ConfigurationError(
-                f"parameter {parameter.name}: expected one of {', '.join(parameter.choices)}, found {value!r}"
-            )
+        if reason := parameter.refusal(value):
+            raise ConfigurationError(reason)
         values[parameter.name] = value
+    fix_clock(node)
+
+    def check(changes: list[rclpy.parameter.Parameter]) -> SetParametersResult:
+        new = {change.name: change.value for change in changes}
+        reason = refusal(parameters, new) or (on_set(new) if on_set else "")
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    node.add_on_set_parameters_callback(check)
     return values
+
+
+def fix_clock(node: Node) -> None:
+    """Make `use_sim_time` a parameter that is given at the start alone."""
+    about = "Take the time of /clock, from the start on."
+    descriptor = ParameterDescriptor(type=ParameterType.PARAMETER_BOOL, description=about, read_only=True)
+    node.set_descriptor("use_sim_time", descriptor)
 
 
 def qos_profile(qos: Qos) -> QoSProfile:

@@ -6,14 +6,22 @@ The nodes declare from these tables, the launch graph checks its arguments again
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 Value = bool | int | float | str
 
+NAME = r"[a-z0-9][a-z0-9_-]{0,63}"  # becomes part of a file's name
+TEXT = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,1000}"  # one line, no control characters
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """One ROS parameter. The type is that of `default`; `run_time` ones may change while the node runs."""
+    """One ROS parameter. The type is that of `default`; `run_time` ones may change while the node runs.
+
+    A text is one of `choices`, or matches `pattern` as a whole, where they are given.
+    """
 
     name: str
     default: Value
@@ -22,12 +30,38 @@ class Parameter:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     run_time: bool = False
+    pattern: str = ""
+
+    def refusal(self, value: Value) -> str:
+        """Why a value of the right type and range cannot be set; "" if it can."""
+        if self.choices and value not in self.choices:
+            return f"parameter {self.name}: expected one of {', '.join(self.choices)}, found {value!r}"
+        if self.pattern and not re.fullmatch(self.pattern, str(value)):
+            return f"parameter {self.name}: expected {_PATTERNS[self.pattern]}, found {_short(value)}"
+        return ""
 
 
 def names(value: str) -> list[str]:
     """The names of a parameter that holds several, separated by commas."""
     return [name.strip() for name in value.split(",") if name.strip()]
 
+
+def refusal(parameters: Iterable[Parameter], values: Mapping[str, Value]) -> str:
+    """Why the values of these parameters cannot be set; "" if they can."""
+    known = {parameter.name: parameter for parameter in parameters}
+    told = (known[name].refusal(value) for name, value in values.items() if name in known)
+    return next(filter(None, told), "")
+
+
+def _short(value: Value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}… ({len(str(value))} characters)"
+
+
+_PATTERNS = {
+    NAME: "a name of at most 64 of a-z, 0-9, _ and -, beginning with a letter or digit",
+    TEXT: "at most 1000 characters in one line, none of them a control character",
+}
 
 CONTRACT = Parameter("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file.")
 
@@ -70,7 +104,18 @@ CONTROLLER = (
         "What remains of earlier policy chunks: nothing, or a mean with ACT's or with falling weights.",
         choices=("replace", "temporal_ensemble", "temporal_smoothing"),
     ),
-    Parameter("start_running", False, "Arm and run as soon as the robot is there, without calls of ~/arm and ~/run."),
+    Parameter("start_running", False, "Arm and run as soon as the robot is there, without an operator's word."),
+    Parameter(
+        "operator_key_file",
+        "",
+        "File of the key without which nobody may arm or run; empty: the user's own, made if missing; off: no key.",
+    ),
+    Parameter(
+        "operator",
+        "",
+        "An operator's word, arm or run, as the answer to a challenge: `activemimic robot arm`.",
+        run_time=True,
+    ),
 )
 
 POLICY = (
@@ -80,12 +125,20 @@ POLICY = (
         "",
         "A folder or a shipped one's name; required. Set while it runs, another is loaded; a bad one is refused.",
         run_time=True,
+        pattern=TEXT,
+    ),
+    Parameter(
+        "checkpoint_roots",
+        "",
+        "Folders, separated by ':', in which a checkpoint has to lie that is set while it runs; empty: the shipped "
+        "ones' and the one that holds the checkpoint given at the start.",
     ),
     Parameter(
         "instruction",
         "",
         "What the robot shall do; empty: the checkpoint's own, if it knows just one.",
         run_time=True,
+        pattern=TEXT,
     ),
     Parameter("device", "cpu", "Where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx."),
     Parameter("threads", 1, "Threads of the policy on the CPU.", 1, 256),
@@ -127,8 +180,16 @@ POLICY = (
 RECORDER = (
     CONTRACT,
     Parameter("out", "out/episodes", "Folder that receives one folder an episode."),
-    Parameter("task", "reaching", "Name of the task, written to episode.yaml.", run_time=True),
-    Parameter("instruction", "", "What the robot was asked to do, written to episode.yaml.", run_time=True),
+    Parameter(
+        "task",
+        "reaching",
+        "Name of the task, written to episode.yaml; episodes are called after it.",
+        run_time=True,
+        pattern=NAME,
+    ),
+    Parameter(
+        "instruction", "", "What the robot was asked to do, written to episode.yaml.", run_time=True, pattern=TEXT
+    ),
     Parameter("seed", 0, "Seed of the scene, written to episode.yaml.", 0, 2**31 - 1, run_time=True),
     Parameter(
         "min_free_gb",
@@ -166,6 +227,7 @@ EVALUATOR = (
     ),
     Parameter("record", False, "Record every trial as an episode through /recorder."),
     Parameter("out", "out/evaluation", "Folder of results.json; trials already in it are not repeated."),
+    Parameter("operator_key_file", "", "File of the controller's operator key; empty: the user's own."),
     Parameter("service_timeout_s", 60.0, "Longest wait for another node to start or to answer, in s.", 0.1, 600.0),
 )
 

@@ -13,12 +13,16 @@ from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.scheduling import favour, favour_no_more
 from diagnostic_msgs.msg import DiagnosticStatus
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.parameter import Parameter
 from trajectory_msgs.msg import JointTrajectory
 
-from activemimic_bringup.checked_policy import checkpoint_folder, load_checked_policy
+from activemimic_bringup.checked_policy import (
+    CheckpointPlaceError,
+    check_place,
+    checkpoint_folder,
+    checkpoint_roots,
+    load_checked_policy,
+)
 from activemimic_bringup.control.chunk_fields import write_trajectory
 from activemimic_bringup.control.continuing import JoinError
 from activemimic_bringup.control.liveness import BEAT_S
@@ -61,7 +65,8 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         favour(NICENESS)  # with this thread those of DDS, which it starts
         super().__init__("policy")
-        self._values = values = declare(self, POLICY)
+        self._values = values = declare(self, POLICY, self._on_set)
+        self._roots = checkpoint_roots(values["checkpoint_roots"], values["checkpoint"])
         self._contract = load_contract(values["contract"])
         self._messages = RosMessages()
         self.exit_code = 0
@@ -78,7 +83,6 @@ class PolicyNode(ManagedNode):
         self._inferences = self.create_publisher(DiagnosticStatus, INFERENCE.name, 10)
         self._heartbeats = self.create_publisher(DiagnosticStatus, HEARTBEAT.name, 10)
         self._diagnostics = Diagnostics(self)
-        self.add_on_set_parameters_callback(self._on_parameters)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(BEAT_S, self._beat, clock=steady)
         self.create_timer(1.0, self._report, clock=steady)
@@ -227,18 +231,19 @@ class PolicyNode(ManagedNode):
             self.get_logger().info("all cameras and joint states are there: chunks are published")
         return inference
 
-    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+    def _on_set(self, values: dict[str, Any]) -> str:
         """While there is no checkpoint yet, what is set counts from `configure` on."""
-        if self._replanner is not None:
-            try:
-                for parameter in parameters:
-                    if parameter.name == "instruction":
-                        self._instruction = self._checked_instruction(parameter.value, self._spec.instructions)
-                    if parameter.name == "checkpoint":
-                        self._begin_to_load(parameter.value)
-            except ConfigurationError as error:
-                return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        try:
+            if "checkpoint" in values:
+                check_place(values["checkpoint"], self._roots)
+            if self._replanner is not None:
+                if "instruction" in values:
+                    self._instruction = self._checked_instruction(values["instruction"], self._spec.instructions)
+                if "checkpoint" in values:
+                    self._begin_to_load(values["checkpoint"])
+        except (ConfigurationError, CheckpointPlaceError) as error:
+            return str(error)
+        return ""
 
     def _begin_to_load(self, checkpoint: str) -> None:
         """Load another checkpoint beside the one that infers; what is wrong with it is said once it is known."""

@@ -13,6 +13,7 @@ from activemimic_description.contract import Contract
 from activemimic_training.bags import BagError, DiskFullError, EpisodeInfo, EpisodeWriter
 from activemimic_training.bags.episode import LOW_RATE, Outcome
 
+from activemimic_bringup.nodes.parameters import RECORDER, refusal
 from activemimic_bringup.nodes.topics import DIAGNOSTICS, TOPICS
 
 STACK_TOPICS = {topic.name: topic.type for topic in TOPICS}  # recorded beside the contract's
@@ -85,9 +86,11 @@ class Recording:
     def start(self, task: str, instruction: str, seed: int, now_ns: int, published: Collection[str]) -> Path:
         """Begin an episode and return its folder. `published` are the topics that have a publisher.
 
-        Raises RecordingRefusedError if one is being recorded, a camera or joint state was not seen within the
-        last second, nobody publishes the commands, or the disk is nearly full.
+        Raises RecordingRefusedError if one is being recorded, task or instruction are no name and no line, a camera
+        or joint state was not seen within the last second, nobody publishes the commands, or the disk is nearly full.
         """
+        if reason := refusal(RECORDER, {"task": task, "instruction": instruction}):
+            raise RecordingRefusedError(reason)
         if self._writer is not None:
             raise RecordingRefusedError(f"already recording {self._writer.folder.name}: call ~/stop or ~/discard")
         if problems := [*self._silent(now_ns), *self._unpublished(published)]:
@@ -101,6 +104,7 @@ class Recording:
                 f"{free_gb:.1f} GB free in {self.out}, expected at least {self._min_free_gb:g} GB (min_free_gb)"
             )
         folder = self.out / f"{task}_{_next_number(self.out, task):06d}"
+        self._check_place(folder)
         try:
             writer = EpisodeWriter(folder, self.contract, task=task, instruction=instruction, seed=seed)
         except BagError as error:
@@ -125,7 +129,9 @@ class Recording:
             raise RecordingRefusedError(self.trouble) from None
 
     def discard(self) -> Path:
-        """Delete the episode being recorded. Raises RecordingRefusedError if there is none."""
+        """Delete the episode being recorded. Raises RecordingRefusedError if there is none, or it is not in `out`."""
+        if self._writer is not None:
+            self._check_place(self._writer.folder)
         writer = self._take()
         writer.discard()
         return writer.folder
@@ -159,6 +165,11 @@ class Recording:
             rates_hz=rates_hz,
             trouble=self.trouble,
         )
+
+    def _check_place(self, folder: Path) -> None:
+        """Nothing is written or deleted but in `out`."""
+        if folder.parent.resolve() != self.out:
+            raise RecordingRefusedError(f"{folder}: expected a folder in {self.out}")
 
     def _take(self) -> EpisodeWriter:
         if self._writer is None:

@@ -5,20 +5,46 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
-from activemimic_bringup.nodes.topics import DIAGNOSTICS, TASK
+from activemimic_bringup.nodes.topics import CHALLENGE, DIAGNOSTICS, TASK, Service
 from activemimic_bringup.nodes.trials import TaskStatus, TrialError
+from activemimic_bringup.operator_key import KEYED_WORDS, OperatorKeyError, answer, read_key
+
+
+@contextmanager
+def spinning_node(name: str) -> Iterator[Node]:
+    """A node that spins in a thread of its own. ROS starts and ends with it."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C shall end the command, not ROS under it
+    node = rclpy.create_node(name)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            executor.spin()
+
+    spinning = threading.Thread(target=spin, daemon=True)
+    spinning.start()
+    try:
+        yield node
+    finally:
+        rclpy.try_shutdown()
+        spinning.join(timeout=2.0)
 
 
 class StoppedError(Exception):
@@ -28,12 +54,12 @@ class StoppedError(Exception):
 class RosClient:
     """`trials.Client` over ROS services. Used from a thread while the node spins in another."""
 
-    def __init__(self, node: Node, timeout_s: float) -> None:
+    def __init__(self, node: Node, timeout_s: float, key_file: str = "") -> None:
         self._node = node
+        self._key_file = key_file
         self._timeout_s = timeout_s
         self._stopping = threading.Event()
         self._services: dict[str, Any] = {}
-        self._parameters: dict[str, AsyncParameterClient] = {}
         self._status: TaskStatus | None = None
         self._diagnostics: dict[str, dict[str, str]] = {}
         self._heard_s: dict[str, float] = {}
@@ -45,24 +71,35 @@ class RosClient:
         self._stopping.set()
 
     def set_parameters(self, node: str, values: Mapping[str, Any]) -> None:
-        if node not in self._parameters:
-            self._parameters[node] = AsyncParameterClient(self._node, node)
-        client = self._parameters[node]
         service = f"{node}/set_parameters"
-        if not client.wait_for_services(timeout_sec=self._patience_s()):
-            raise TrialError(f"{service}: no such service after {self._patience_s():g} s; is {node} running?")
-        answer = self._answer(
-            service, client.set_parameters([Parameter(key, value=value) for key, value in values.items()])
-        )
-        for key, result in zip(values, answer.results, strict=True):
+        messages = [Parameter(key, value=value).to_parameter_msg() for key, value in values.items()]
+        answered = self._call(service, SetParameters, SetParameters.Request(parameters=messages))
+        for key, result in zip(values, answered.results, strict=True):
             if not result.successful:
                 raise TrialError(f"{service}: {key}: {result.reason}")
 
     def trigger(self, service: str) -> str:
         return self._word(service, Trigger, Trigger.Request())
 
+    def finds(self, service: Service) -> bool:
+        """Whether somebody serves it, after waiting for that."""
+        return bool(self._client(service.name, Trigger).wait_for_service(timeout_sec=self._patience_s()))
+
     def set_bool(self, service: str, data: bool) -> str:
         return self._word(service, SetBool, SetBool.Request(data=data))
+
+    def operate(self, word: str) -> None:
+        """Say a word to the controller: arm and run with the operator's key, if it asks for that.
+
+        Raises TrialError with the controller's refusal, or with what is wrong with the key.
+        """
+        if word in KEYED_WORDS:
+            self._client("/controller/set_parameters", SetParameters)  # to be found while the challenge is asked for
+            challenge = self._call(CHALLENGE.name, Trigger, Trigger.Request())
+            if challenge.success:
+                self._answer_challenge(word, challenge.message)
+                return
+        self.trigger(f"/controller/{word}")
 
     def set_active(self, node: str, active: bool) -> None:
         """Bring a managed node to its state active, or to inactive; one that is there already is left alone."""
@@ -91,19 +128,32 @@ class RosClient:
         if self._stopping.wait(seconds):
             raise StoppedError
 
+    def _answer_challenge(self, word: str, nonce: str) -> None:
+        try:
+            said = Parameter("operator", value=answer(read_key(self._key_file), word, nonce)).to_parameter_msg()
+        except OperatorKeyError as error:
+            raise TrialError(str(error)) from None
+        request = SetParameters.Request(parameters=[said])
+        (result,) = self._call("/controller/set_parameters", SetParameters, request).results
+        if not result.successful:
+            raise TrialError(f"/controller/{word}: {result.reason}")
+
     def _word(self, service: str, service_type: Any, request: Any) -> str:
-        answer = self._call(service, service_type, request)
-        if not answer.success:
-            raise TrialError(f"{service}: {answer.message}")
-        return str(answer.message)
+        answered = self._call(service, service_type, request)
+        if not answered.success:
+            raise TrialError(f"{service}: {answered.message}")
+        return str(answered.message)
 
     def _call(self, service: str, service_type: Any, request: Any) -> Any:
-        if service not in self._services:
-            self._services[service] = self._node.create_client(service_type, service)
-        client = self._services[service]
+        client = self._client(service, service_type)
         if not client.wait_for_service(timeout_sec=self._patience_s()):
             raise TrialError(f"{service}: no such service after {self._patience_s():g} s; is its node running?")
         return self._answer(service, client.call_async(request))
+
+    def _client(self, service: str, service_type: Any) -> Any:
+        if service not in self._services:
+            self._services[service] = self._node.create_client(service_type, service)
+        return self._services[service]
 
     def _answer(self, service: str, future: Future) -> Any:
         done = threading.Event()

@@ -110,8 +110,24 @@ DEADMAN = Topic(
 )
 TOPICS = (CHUNK, TELEOP, INFERENCE, HEARTBEAT, TASK, DIAGNOSTICS, CONTROL, TIMING, SHADOW, DEADMAN)
 
-ARM = Service("/controller/arm", _TRIGGER, "From idle: command the measured posture from now on.")
-RUN = Service("/controller/run", _TRIGGER, "From armed or holding: play chunks whose observations are newer than this.")
+ARM = Service(
+    "/controller/arm",
+    _TRIGGER,
+    "From idle: command the measured posture from now on. Refused where an operator key is asked for; "
+    "`activemimic robot arm` has it.",
+)
+CHALLENGE = Service(
+    "/controller/challenge",
+    _TRIGGER,
+    "A nonce, which an operator answers within 10 s by setting the controller's parameter `operator` to "
+    "`WORD:NONCE:HMAC-SHA256(key, WORD:NONCE)`, WORD `arm` or `run`. `activemimic robot arm` does so. Refused where "
+    "the key is off.",
+)
+RUN = Service(
+    "/controller/run",
+    _TRIGGER,
+    "From armed or holding: play chunks whose observations are newer than this. The key as for arm.",
+)
 HOLD = Service("/controller/hold", _TRIGGER, "Brake, and hold the posture until it is told to run.")
 STOP_ROBOT = Service("/controller/stop", _TRIGGER, "Brake, hold, and refuse to run until it is reset.")
 IDLE = Service(
@@ -133,4 +149,4 @@ STOP = Service("/recorder/stop", _SET_BOOL, "Close the episode: `data` says whet
 DISCARD = Service("/recorder/discard", _TRIGGER, "Delete the episode that is being recorded.")
 RESET = Service("/sim/reset", _TRIGGER, "Place everything as the parameters `task` and `seed` of /sim say.")
 EXPERT = Service("/sim/expert", _SET_BOOL, "Let the task's expert teleoperate, or rest.")
-SERVICES = (ARM, RUN, HOLD, STOP_ROBOT, IDLE, POLICY_STATE, START, STOP, DISCARD, RESET, EXPERT)
+SERVICES = (ARM, CHALLENGE, RUN, HOLD, STOP_ROBOT, IDLE, POLICY_STATE, START, STOP, DISCARD, RESET, EXPERT)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from activemimic_bringup.evaluation.plan import PlannedTrial, TrialPlan
 from activemimic_bringup.evaluation.results import Protocol as TrialProtocol
 from activemimic_bringup.evaluation.results import Trial, load_trials, save_trials
-from activemimic_bringup.nodes.topics import ARM, EXPERT, HOLD, IDLE, RESET, RUN, START, STOP
+from activemimic_bringup.nodes.topics import EXPERT, HOLD, IDLE, RESET, START, STOP
 
 STATUS_TIMEOUT_S = 5.0  # /sim/task comes many times a second; longer silence means that the simulator stands
 
@@ -42,6 +42,7 @@ class Client(Protocol):
     def set_parameters(self, node: str, values: Mapping[str, Any]) -> None: ...
     def trigger(self, service: str) -> str: ...
     def set_bool(self, service: str, data: bool) -> str: ...
+    def operate(self, word: str) -> None: ...
     def set_active(self, node: str, active: bool) -> None: ...
     def task_status(self) -> TaskStatus | None: ...
     def diagnostics(self) -> dict[str, dict[str, str]]: ...
@@ -107,8 +108,8 @@ class TrialSeries:
         stage_times_s: dict[str, float] = {}
         started_s = client.now_s()
         try:
-            client.trigger(ARM.name)
-            client.trigger(RUN.name)
+            client.operate("arm")
+            client.operate("run")
             self._let_move(True)
             status = self._wait_for_end(seed, started_s, stage_times_s)
         except BaseException:

@@ -120,6 +120,40 @@ def test_the_users_own_fast_dds_profile_is_left_alone() -> None:
     assert graphs.FASTDDS_PROFILE.is_file()
 
 
+def test_nodes_are_seen_on_this_computer_alone_unless_the_user_says_otherwise() -> None:
+    localhost, subnet = ({"ROS_AUTOMATIC_DISCOVERY_RANGE": name} for name in ("LOCALHOST", "SUBNET"))
+    assert graphs.discovery_environment("localhost", {}) == localhost
+    assert graphs.discovery_environment("subnet", localhost) == subnet
+    assert graphs.discovery_environment("inherit", {}) == {}
+    for chosen in (subnet, {"ROS_STATIC_PEERS": "robot"}, {"ROS_LOCALHOST_ONLY": "0"}):
+        assert graphs.discovery_environment("localhost", chosen) == {}
+    assert graphs.discovery_environment("localhost", {"ROS_DISTRO": "humble"}) == {"ROS_LOCALHOST_ONLY": "1"}
+    assert graphs.discovery_environment("subnet", {"ROS_DISTRO": "humble"}) == {"ROS_LOCALHOST_ONLY": "0"}
+    for spec in GRAPHS["sim"].specs({"discovery": "subnet"}):
+        assert spec.environment.items() >= subnet.items()
+
+
+def test_the_operators_key_is_named_to_those_who_use_it() -> None:
+    specs = {spec.name: spec for spec in GRAPHS["evaluate"].specs({"operator_key_file": "key", "checkpoint": "a"})}
+    assert {name for name, spec in specs.items() if spec.parameters.get("operator_key_file") == "key"} == {
+        "controller",
+        "evaluator",
+    }
+
+
+def test_every_node_gets_its_enclave_of_a_keystore(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="has no enclave /activemimic/sim"):
+        GRAPHS["sim"].specs({"security": str(tmp_path)})
+    for node in ("sim", "controller"):
+        (tmp_path / "enclaves" / "activemimic" / node).mkdir(parents=True)
+    for spec in GRAPHS["sim"].specs({"security": str(tmp_path)}):
+        assert spec.environment["ROS_SECURITY_KEYSTORE"] == str(tmp_path)
+        assert spec.environment["ROS_SECURITY_STRATEGY"] == "Enforce"
+        assert spec.environment["ROS_SECURITY_ENABLE"] == "true"
+        line = command_line(spec)
+        assert line[line.index("--enclave") + 1] == f"/activemimic/{spec.name}"
+
+
 def test_a_command_line_keeps_strings_strings() -> None:
     spec = NodeSpec("n", "p", "e", "m", {"text": 'yes "1"', "number": 2, "flag": True}, (("/a", "/b"),))
     assert command_line(spec) == [

@@ -44,6 +44,26 @@ def test_episodes_are_numbered_on_after_those_that_are_there(tmp_path: Path) -> 
     rec.discard()
 
 
+def test_nothing_is_written_or_deleted_outside_of_its_folder(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    rec = recording(out)
+    for task in ("../elsewhere", "../../elsewhere/a", str(elsewhere), "a/b", ""):
+        with pytest.raises(RecordingRefusedError, match="parameter task: expected a name"):
+            rec.start(task, "pick", 3, T0, COMMANDS)
+    with pytest.raises(RecordingRefusedError, match="parameter instruction: "):
+        rec.start("reaching", "two\nlines", 3, T0, COMMANDS)
+    assert list(tmp_path.iterdir()) == [elsewhere]
+    folder = start(rec)
+    out.rename(tmp_path / "moved")
+    out.symlink_to(elsewhere)  # somebody puts another folder in its place
+    (elsewhere / f"{folder.name}.recording").mkdir()
+    (elsewhere / f"{folder.name}.recording" / "keep").touch()
+    with pytest.raises(RecordingRefusedError, match="expected a folder in"):
+        rec.discard()
+    assert (elsewhere / f"{folder.name}.recording" / "keep").exists()
+
+
 @pytest.mark.parametrize(("success", "outcome"), [(True, "success"), (False, "failure"), (None, "unknown")])
 def test_an_episode_keeps_what_was_said_about_it(tmp_path: Path, success: bool | None, outcome: str) -> None:
     rec = recording(tmp_path)

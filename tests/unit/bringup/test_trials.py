@@ -46,6 +46,9 @@ class FakeNodes:
         self._call(f"{service} {data}")
         return ""
 
+    def operate(self, word: str) -> None:
+        self._call(f"/controller/{word}")
+
     def set_active(self, node: str, active: bool) -> None:
         self._call(f"{node} {'activate' if active else 'deactivate'}")
 

@@ -18,7 +18,7 @@ from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
 from activemimic_description.scheduling import claim_priority
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -61,6 +61,8 @@ class SimNode(Node):
         self._declare("cell", -1, "Cell of the task's trial plan in which the next reset places; -1: drawn.", any_cell)
         about = f"Variations of the next reset, separated by commas: {', '.join(VARIATIONS)}."
         variations = self._declare("variations", "", about)
+        # Given at the start alone: with a clock that nobody sets, the robot would stand still.
+        self.set_descriptor("use_sim_time", ParameterDescriptor(type=ParameterType.PARAMETER_BOOL, read_only=True))
         self._contract = load_contract(contract)
         self._messages = RosMessages()
         self._slot_names = list(self._contract.slots)
