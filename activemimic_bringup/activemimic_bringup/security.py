@@ -17,6 +17,7 @@ from activemimic_bringup.nodes.topics import (
     DIAGNOSTICS,
     DISCARD,
     EXPERT,
+    HEARTBEAT,
     HOLD,
     IDLE,
     INFERENCE,
@@ -73,12 +74,12 @@ def accesses(contract: Contract) -> dict[str, Access]:
         "controller": _node(
             "controller",
             publishes=(*commands, SHADOW, CONTROL, TIMING, DIAGNOSTICS),
-            subscribes=(*state, CHUNK, TELEOP, DEADMAN),
+            subscribes=(*state, CHUNK, TELEOP, HEARTBEAT, DEADMAN),
             serves=(ARM, CHALLENGE, RUN, HOLD, STOP_ROBOT, IDLE),
         ),
         "policy": _node(
             "policy",
-            publishes=(CHUNK, INFERENCE, DIAGNOSTICS, "/policy/transition_event"),
+            publishes=(CHUNK, INFERENCE, HEARTBEAT, DIAGNOSTICS, "/policy/transition_event"),
             subscribes=(*cameras, *state),
             serves=[f"/policy/{name}" for name in _MANAGED_NODE_SERVES],
         ),
