@@ -159,6 +159,7 @@ _TASK = Argument("task", "reaching", "task of the simulator and the episodes", T
 _SEED = Argument("seed", 0, "seed of the scene")
 _VARIATIONS = Argument("variations", "", "variations of the scene, separated by commas; empty: none")
 _RATE = Argument("rate_hz", 100.0, "rate of the commands to the robot, in Hz (30 to 200)")
+_SCALE = Argument("motion_scale", 1.0, "share of the velocity, acceleration and jerk limits that is used (0.01 to 1)")
 _THREADS = Argument("threads", 1, "CPU threads of the policy")
 _DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx")
 _RUNTIME = Argument("runtime", "eager", "how the network is run", ("eager", "compiled", "cuda_graph", "onnx"))
@@ -236,10 +237,8 @@ def _sim(a: Mapping[str, Value]) -> NodeSpec:
 
 
 def _controller(a: Mapping[str, Value]) -> NodeSpec:
-    node = _own(
-        "controller", a, {**_pick(a, "contract", "rate_hz", "operator_key_file"), "start_running": a["running"]}
-    )
-    return replace(node, essential=True)
+    picked = _pick(a, "contract", "rate_hz", "motion_scale", "operator_key_file")
+    return replace(_own("controller", a, {**picked, "start_running": a["running"]}), essential=True)
 
 
 def _policy(a: Mapping[str, Value]) -> NodeSpec:
@@ -323,6 +322,7 @@ GRAPHS = {
                 _ZEROED,
                 _RESPAWN,
                 _RATE,
+                _SCALE,
                 _running(True),
                 _OUT,
                 _DIAGNOSTICS,
@@ -344,6 +344,7 @@ GRAPHS = {
                 _ZEROED,
                 _RESPAWN,
                 _RATE,
+                _SCALE,
                 _running(False),
                 _DIAGNOSTICS,
                 *_GUARDS,
@@ -362,6 +363,7 @@ GRAPHS = {
                 _INSTRUCTION,
                 Argument("out", "out/episodes", "folder of the recorded episodes"),
                 _RATE,
+                _SCALE,
                 _running(False),
                 _DIAGNOSTICS,
                 *_GUARDS,
@@ -388,6 +390,7 @@ GRAPHS = {
                 _PRECISION,
                 _ZEROED,
                 _RATE,
+                _SCALE,
                 Argument("plan", "", "file of the trial plan; empty: the one published for the task"),
                 Argument("trials", 0, "number of trials; 0: the whole plan"),
                 Argument("first_seed", -1, "seed of the first trial, the others follow; -1: the trial plan"),
