@@ -15,7 +15,8 @@ from activemimic_bringup.nodes.topics import EXPERT, HOLD, IDLE, RESET, START, S
 
 STATUS_TIMEOUT_S = 5.0  # /sim/task comes many times a second; longer silence means that the simulator stands
 
-REST_TIMEOUT_S = 3.0  # for a robot that brakes
+REST_TIMEOUT_S = 3.0  # for a robot that brakes, or was just placed
+SETTLED_S = 0.5  # after the words arm and run, what the controller told before them has arrived
 ENDING_S = 0.5  # a controller that is told to end holds; within this time the evaluator has heard of it, too
 
 
@@ -108,7 +109,7 @@ class TrialSeries:
         stage_times_s: dict[str, float] = {}
         started_s = client.now_s()
         try:
-            client.operate("arm")
+            self._until_done(lambda: client.operate("arm"))  # a robot that was just placed is not believed at once
             client.operate("run")
             self._let_move(True)
             status = self._wait_for_end(seed, started_s, stage_times_s)
@@ -146,17 +147,20 @@ class TrialSeries:
 
     def _release_robot(self) -> None:
         """Brake, and command nothing once it rests."""
-        client = self._client
-        client.trigger(HOLD.name)
-        deadline_s = client.now_s() + REST_TIMEOUT_S
+        self._client.trigger(HOLD.name)
+        self._until_done(lambda: self._client.trigger(IDLE.name))
+
+    def _until_done(self, word: Callable[[], object]) -> None:
+        """Say a word until it is done. Raises the last TrialError after REST_TIMEOUT_S."""
+        deadline_s = self._client.now_s() + REST_TIMEOUT_S
         while True:
             try:
-                client.trigger(IDLE.name)
+                word()
                 return
             except TrialError:
-                if client.now_s() > deadline_s:
+                if self._client.now_s() > deadline_s:
                     raise
-            client.sleep(0.05)
+            self._client.sleep(0.05)
 
     def _wait_for_status(self, seed: int, since_s: float) -> TaskStatus:
         while self._client.now_s() - since_s < STATUS_TIMEOUT_S:
@@ -191,7 +195,9 @@ class TrialSeries:
             self._client.sleep(0.02)
 
     def _holds(self, since_s: float) -> str:
-        """Why the controller holds, by what it has told since; empty if it does not."""
+        """Why the controller runs no more, by what it has told since; empty if it does."""
         controller = self._client.diagnostics().get("controller", {})
         told_s = self._client.now_s() - self._client.silent_s("controller")
-        return controller["reason"] if told_s > since_s and controller.get("mode") == "holding" else ""
+        # Idle it is before it is armed, too; later it has left the robot to another one who commands it.
+        wait_s = {"holding": 0.0, "idle": SETTLED_S}.get(controller.get("mode", ""))
+        return controller["reason"] if wait_s is not None and told_s > since_s + wait_s else ""

@@ -110,6 +110,16 @@ def test_a_controller_that_holds_ends_the_trial_and_is_named(tmp_path: Path) -> 
     assert trials.trials[0].time_s == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_controller_that_left_the_robot_to_another_one_ends_the_trial(tmp_path: Path) -> None:
+    nodes = FakeNodes()
+    nodes.controller = {"mode": "idle", "reason": "commands nothing, since another one does"}
+    nodes.controller_silent_s = 0.5
+    trials = series(nodes, tmp_path, (9,))
+    trials.run()
+    assert "since another one does" in trials.trials[0].failure
+    assert trials.trials[0].time_s == pytest.approx(1.0, abs=0.1)
+
+
 def test_stages_are_noted_when_they_are_reached_first(tmp_path: Path) -> None:
     trials = series(FakeNodes(), tmp_path, (4,))
     trials.run()
