@@ -29,7 +29,6 @@ from trajectory_msgs.msg import JointTrajectory
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World, wait_until
-from .fault_scene import speed
 from .launcher import GOES_ON, UP, SimulatedScene
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -205,7 +204,7 @@ def test_a_killed_simulator_leaves_a_controller_that_holds(world: World) -> None
     launcher = scene.launch(*UP, "sim", nodes=2)
     try:
         assert world.call(SetBool, "/sim/expert", data=True).success
-        wait_until(lambda: speed(scene.watched.commands[-10:]) > 0.1, "the expert to move the robot")
+        scene.wave()  # as the expert says
         begin_s = time.monotonic()
         os.kill(launcher.pid("sim"), signal.SIGKILL)
         scene.assert_holds(begin_s)
