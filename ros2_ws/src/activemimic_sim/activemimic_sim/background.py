@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 import mujoco
 import numpy as np
+from activemimic_description.scheduling import favour
 
 from activemimic_sim.simulation import Simulation
 
+_NICENESS = -5  # a camera has a computer of its own: others' work does not slow it
 Deliver = Callable[[dict[str, np.ndarray], int], None]  # images (H, W, 3) uint8 RGB by camera name, and their stamp
 
 
@@ -64,6 +66,7 @@ class BackgroundCameras:
         self._thread.join()
 
     def _run(self) -> None:
+        favour(_NICENESS)
         try:
             cameras = self._simulation.cameras(self._sizes)
         except Exception as error:
