@@ -220,7 +220,7 @@ class Controller:
     def on_chunk(self, chunk: Chunk | ChunkFields, source: Source, now_ns: int) -> Verdict:
         """Accept a chunk whole or reject it whole; a rejected one changes nothing."""
         fields = fields_of(chunk, self._slot_names) if isinstance(chunk, Chunk) else chunk
-        if source == "policy" and self._in_charge == "policy":
+        if source == "policy":
             self._watch.on_chunk(self._clocks.steady_ns)
         try:
             checked = self._checked(fields, source, now_ns)
@@ -235,7 +235,6 @@ class Controller:
             player.reset(self._limiter.setpoint.motion, self._last_ns)  # it goes on as the robot moves now
             other.reset()
             self._watch.reset(self._clocks.steady_ns)
-            self._watch.on_chunk(self._clocks.steady_ns)
         player.accept(checked)
         self._in_charge = source
         self._end_ns = checked.end_ns

@@ -17,6 +17,7 @@ LONGEST_CYCLES = 5  # that one update may count for on the steady clock
 RHYTHM = 8  # chunks that say how often one comes,
 FEWEST = 3  # and so many times between two of them to know
 LATE_S = 0.25  # by which a chunk may be later than its rhythm
+PAUSE_S = 2.0  # between two chunks: the rhythm begins anew
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ class PolicyWatch:
         self._beat_ns: int | None = None
         self._problem = ""
         self._declared_s = 0.0  # time from one chunk to the next, as the policy says
+        self._chunk_ns: int | None = None  # when the last chunk came, whether or not it was accepted
+        self._intervals_s: deque[float] = deque(maxlen=RHYTHM)
         self.reset(0)
 
     def reset(self, steady_ns: int) -> None:
-        """Forget all chunks: the next one is the first. A heartbeat that has ended is not expected to go on."""
+        """What is played begins anew. A heartbeat that has ended is not expected to go on."""
         if self._beat_ns is not None and (steady_ns - self._beat_ns) / NS > self._max_beat_gap_s:
             self._beat_ns, self._declared_s = None, 0.0
-        self._chunk_ns: int | None = None  # when the last chunk came, whether or not it was accepted
-        self._intervals_s: deque[float] = deque(maxlen=RHYTHM)
         self._ages_s: deque[float] = deque(maxlen=RHYTHM)  # of the accepted chunks' observations, at their arrival
         self._accepted_ns = 0  # when the last of those came,
         self._left_s = 0.0  # and how long it was to be played from then on
@@ -92,6 +93,8 @@ class PolicyWatch:
         """A chunk has come, whatever became of it."""
         if self._chunk_ns is not None:
             self._intervals_s.append((steady_ns - self._chunk_ns) / NS)
+            if self._intervals_s[-1] > PAUSE_S:
+                self._intervals_s.clear()
         self._chunk_ns = steady_ns
 
     def on_accepted(self, age_s: float, left_s: float, steady_ns: int) -> None:
