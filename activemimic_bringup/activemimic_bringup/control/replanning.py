@@ -94,7 +94,7 @@ class Replanner:
         self._arrivals = Arrivals([*cameras.values(), *contract.state])
         self._lived = LivedTime()
         self._begun_ns: int | None = None  # lived time, when the inference that runs now began
-        self._refused_ns: int | None = None  # lived time, since when nothing but refusals came
+        self._refused_ns: tuple[int, int] | None = None  # lived time of the first and last refusal in a row
         self._max_age_s = max_observation_age_s
         self._step_ns = policy.spec.step_ns
         self._newer_than_ns = 0
@@ -128,7 +128,8 @@ class Replanner:
     @property
     def inferring_s(self) -> float:
         """How long the inference that runs now has lasted, in s; 0 if none runs."""
-        return self._lived_since_s(self._begun_ns)
+        begun_ns = self._begun_ns
+        return 0.0 if begun_ns is None else (self._lived.ns - begun_ns) / NS
 
     def restart(self, now_ns: int) -> None:
         """Infer only from observations newer than `now_ns`, and go on from no chunk before."""
@@ -156,8 +157,8 @@ class Replanner:
         except (ObservationNotReady, CodecError, PolicyInputError) as error:
             self.refusals += 1
             self.refusal = str(error)
-            if self._refused_ns is None:
-                self._refused_ns = self._lived.ns
+            first_ns = self._lived.ns if self._refused_ns is None else self._refused_ns[0]
+            self._refused_ns = first_ns, self._lived.ns
             return None
         finally:
             self._begun_ns = None
@@ -214,7 +215,9 @@ class Replanner:
         median_s = float(np.median(self.inference_ms)) / 1e3 if self.inference_ms else 0.0
         if self.inferring_s > max(LONG_S, LONG_FACTOR * median_s):
             return f"inference has been running for {self.inferring_s:.1f} s"
-        return self.refusal if self._lived_since_s(self._refused_ns) > REFUSED_S else ""
+        # From refusal to refusal: a thread that has no time to look again proves nothing.
+        first_ns, last_ns = self._refused_ns or (0, 0)
+        return self.refusal if last_ns - first_ns > REFUSED_S * NS else ""
 
     def _hanging(self) -> list[str]:
         """A sentence for each camera that repeats a frame though its sensor has noise, and how to go on."""
@@ -226,9 +229,6 @@ class Replanner:
         self._arrivals.clear()
         self._frozen.clear()
         self._newer_than_ns = 0
-
-    def _lived_since_s(self, lived_ns: int | None) -> float:
-        return 0.0 if lived_ns is None else (self._lived.ns - lived_ns) / NS
 
 
 def _stages_ms(observation: Observation, now_ns: int, decoded_ms: float, network: InferenceStages) -> dict[str, float]:

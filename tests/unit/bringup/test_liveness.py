@@ -213,8 +213,10 @@ def test_a_refusal_that_lasts_is_told_and_a_single_one_is_not() -> None:
     assert bench.run(100) == []
     assert bench.planner.infer("pick", bench.now_ns()) is not None
     assert bench.run(1000) == []
-    assert bench.planner.infer("", bench.now_ns()) is None
-    assert bench.run(300)[-1][1] == "an instruction without words"
+    for _ in range(10):
+        assert bench.planner.infer("", bench.now_ns()) is None
+        problems = bench.run(50)
+    assert problems[-1][1] == "an instruction without words"
 
 
 def test_when_the_clock_of_the_stamps_is_set_back_it_infers_from_what_comes_then() -> None:
