@@ -164,7 +164,11 @@ class LaunchedScene(Scene):
 
 
 class SimulatedScene(LaunchedScene):
-    """The robot is the launcher's as well."""
+    """The robot is the launcher's as well, and its expert the only one that teleoperates."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        world.node.destroy_publisher(self.teleop)
 
     def start_robot(self) -> Any:
         return None
