@@ -54,7 +54,7 @@ class ControllerConfig:
     max_chunk_points: int = 128
     max_chunk_s: float = 5.0  # from its observation to its last point
     max_chunk_gap_s: float = 0.5  # after the end of a policy's chunk, before its silence is a fault
-    max_heartbeat_gap_s: float = 0.25  # of a policy that has a heartbeat
+    max_heartbeat_gap_s: float = 0.3  # of a policy that has a heartbeat
     max_state_age_s: float = 0.25
     max_period_s: float = 0.2  # from one update to the next
     max_lead_rad: float = 0.2618  # of a command before the measured joint; the vendor refuses more

@@ -11,6 +11,7 @@ from activemimic_description.codec import CodecError, encode_command, stamp_ns
 from activemimic_description.contract import JointSource, load_contract
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
+from activemimic_description.scheduling import favoured
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -27,7 +28,7 @@ from activemimic_bringup.control.rates import PeriodMonitor, StreamMonitor
 from activemimic_bringup.control.timing import ChunkTimer, ChunkTimes
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, diagnostic, qos_profile, run
 from activemimic_bringup.nodes.parameters import CONTROLLER
-from activemimic_bringup.nodes.realtime import claim_realtime
+from activemimic_bringup.nodes.realtime import NICENESS, PRIORITY, claim_realtime
 from activemimic_bringup.nodes.topics import CHALLENGE, CHUNK, CONTROL, DEADMAN, HEARTBEAT, SHADOW, TELEOP, TIMING
 from activemimic_bringup.operator_key import KEYED_WORDS, Challenges, controllers_key
 
@@ -45,7 +46,8 @@ class ControllerNode(Node):
     """Subscribes the contract's state topics, /activemimic/chunk and /activemimic/teleop; commands the robot."""
 
     def __init__(self) -> None:
-        super().__init__("controller")
+        with favoured(NICENESS, PRIORITY):
+            super().__init__("controller")
         values = declare(self, CONTROLLER, self._on_set)
         key = controllers_key(values["operator_key_file"])
         self._challenges = Challenges(key) if key else None

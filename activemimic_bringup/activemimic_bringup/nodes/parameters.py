@@ -78,7 +78,7 @@ CONTROLLER = (
     ),
     Parameter(
         "max_heartbeat_gap_s",
-        0.25,
+        0.3,
         "A policy with a heartbeat (/activemimic/heartbeat) that is silent for so long is a fault, in s.",
         0.05,
         10.0,

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from activemimic_bringup.control.replanning import Inference, Replanner
 
 PATIENCE_S = 1.0  # after the start, before a missing camera is worth a warning
-NICENESS = -5  # of the threads that listen and let the heart beat; inference is ordinary work
+# Below the controller and the simulator. Inference too: a thread that the system puts aside while it holds Python's
+# lock keeps the heart from beating. Loading a checkpoint is ordinary work.
+LISTENING, INFERRING, NICENESS = 10, 5, -5
 RETRY_S = 0.02  # between looks for an observation when there was none
 
 
@@ -63,7 +65,7 @@ class PolicyNode(ManagedNode):
     """Publishes a chunk every replan period, or nothing and the reason in the heartbeat, /diagnostics and the log."""
 
     def __init__(self) -> None:
-        favour(NICENESS)  # with this thread those of DDS, which it starts
+        favour(NICENESS, LISTENING)  # with this thread those of DDS, which it starts
         super().__init__("policy")
         self._values = values = declare(self, POLICY, self._on_set)
         self._roots = checkpoint_roots(values["checkpoint_roots"], values["checkpoint"])
@@ -94,7 +96,11 @@ class PolicyNode(ManagedNode):
         checkpoint, instruction = (self.get_parameter(name).value for name in ("checkpoint", "instruction"))
         if not checkpoint:
             raise ConfigurationError("parameter checkpoint: give the folder of a checkpoint (checkpoint:=…)")
-        loaded = self._loaded(checkpoint, instruction)
+        favour_no_more()
+        try:
+            loaded = self._loaded(checkpoint, instruction)
+        finally:
+            favour(NICENESS, LISTENING)
         self._use(loaded)
         self._next = None  # what began to be loaded before a cleanup is not wanted any more
         self._listeners = [
@@ -184,7 +190,7 @@ class PolicyNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _infer_until_stopped(self) -> None:
-        favour_no_more()
+        favour(NICENESS, INFERRING)
         try:
             while not self._stopping.is_set():
                 self._change_checkpoint()

@@ -253,9 +253,9 @@ def test_a_policy_with_a_heartbeat_is_missed_by_it_and_may_infer_slowly() -> Non
         if tick == 22:
             rig.play(points=40)
     rig.controller.on_heartbeat("", 0.2)
-    command = rig.tick(27)
+    command = rig.tick(32)
     assert command.mode == "holding"
-    assert "the policy has been silent: no heartbeat for 0.26 s" in command.reason
+    assert "the policy has been silent: no heartbeat for 0.31 s" in command.reason
 
 
 def test_what_the_policy_cannot_do_it_says_and_the_robot_holds_at_once() -> None:

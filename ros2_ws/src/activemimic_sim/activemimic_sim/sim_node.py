@@ -16,7 +16,7 @@ from activemimic_description.contract import ContractError, JointSink, Qos, load
 from activemimic_description.lifetime import end_with_launcher, ending_signals
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
-from activemimic_description.scheduling import claim_priority
+from activemimic_description.scheduling import claim_priority, favoured
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -53,7 +53,8 @@ class SimNode(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("sim")
+        with favoured(_NICENESS, _PRIORITY):
+            super().__init__("sim")
         contract = self._declare("contract", "g1_sim", "Robot contract: a shipped name or the path of a YAML file.")
         task = self._declare("task", "reaching", f"Task of the next reset: {', '.join(TASKS)}.")
         seed = self._declare("seed", 0, "Seed of the next reset.", IntegerRange(from_value=0, to_value=_MAX_SEED))
