@@ -158,7 +158,7 @@ def test_a_lift_that_jams(scene: Scene) -> None:
         scene.teleop.publish(write_trajectory(Chunk(stamp_ns, 33_333_333, path), CONTRACT.slots, RosMessages()))
 
     try:
-        injected(scene, "lift jammed", jam_and_rise, 4.0, "waist_lift is 0.04")
+        injected(scene, "lift jammed", jam_and_rise, 4.0, "waist_lift is 0.0")
     finally:
         scene.robot.jammed.clear()
     goes_on_by_word(scene)
