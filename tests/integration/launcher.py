@@ -23,6 +23,7 @@ from .fault_scene import PERIOD_S, STILL, Scene, assert_within_limits, speed
 
 ROOT = Path(__file__).parents[2]
 GOES_ON = "the controller goes on, and holds"
+KEY_OFF = "operator_key_file:=off"
 UP = (sys.executable, "-m", "activemimic_bringup.cli.main", "up")
 
 

@@ -29,7 +29,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World, wait_until
-from .launcher import GOES_ON, UP, SimulatedScene
+from .launcher import GOES_ON, KEY_OFF, UP, SimulatedScene
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -201,7 +201,7 @@ def test_one_command_records_an_expert_episode_without_losing_a_message(world: W
 
 def test_a_killed_simulator_leaves_a_controller_that_holds(world: World) -> None:
     scene = SimulatedScene(world)
-    launcher = scene.launch(*UP, "sim", nodes=2)
+    launcher = scene.launch(*UP, "sim", KEY_OFF, nodes=2)
     try:
         assert world.call(SetBool, "/sim/expert", data=True).success
         scene.wave()  # as the expert says

@@ -22,8 +22,8 @@ from activemimic_bringup.graph import RESPAWN_DELAY_S
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World
-from .fault_scene import CONTRACT, STILL, Command, assert_within_limits, speed
-from .launcher import GOES_ON, UP, LaunchedScene, Launcher, wait_until_ended
+from .fault_scene import CONTRACT, STILL, Command, Row, assert_within_limits, speed
+from .launcher import GOES_ON, KEY_OFF, UP, LaunchedScene, Launcher, wait_until_ended
 
 
 def ros2_launch() -> str:
@@ -40,8 +40,8 @@ def launch(request: pytest.FixtureRequest) -> Callable[..., tuple[str, ...]]:
     if request.param == "ros2 launch":
         if reason := ros2_launch():
             pytest.skip(reason)
-        return lambda graph, *words: ("ros2", "launch", "activemimic_bringup", f"{graph}.launch.py", *words)
-    return lambda graph, *words: (*UP, graph, *words)
+        return lambda graph, *words: ("ros2", "launch", "activemimic_bringup", f"{graph}.launch.py", *words, KEY_OFF)
+    return lambda graph, *words: (*UP, graph, *words, KEY_OFF)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,9 @@ def test_the_last_commands_are_at_rest(
         assert code == (-signal.SIGKILL if end is kill else 0), launcher.text
     assert_ended_at_rest(scene.watched.commands, begin_s)
     assert "Traceback" not in launcher.text
+    rest_s = scene.watched.commands[-1].received_s - begin_s
+    name = f"{launcher.child.args[0].rpartition('/')[2]}: {end.__name__.replace('_', ' ')}"
+    scene.rows.append(Row(name.replace("python", "up"), 0.0, rest_s, "the last commands are at rest; all nodes ended"))
 
 
 def test_a_second_ctrl_c_does_not_wait_for_rest(started: Any, scene: LaunchedScene) -> None:
