@@ -17,6 +17,7 @@ LONGEST_CYCLES = 5  # that one update may count for on the steady clock
 RHYTHM = 8  # chunks that say how often one comes,
 FEWEST = 3  # and so many times between two of them to know
 LATE_S = 0.25  # by which a chunk may be later than its rhythm
+OVERTAKEN_S = 0.05  # a complaint may be so much older than the chunk that came before it
 PAUSE_S = 2.0  # between two chunks: the rhythm begins anew
 
 
@@ -110,7 +111,7 @@ class PolicyWatch:
             beat_s = (steady_ns - self._beat_ns) / NS
             if beat_s > self._max_beat_gap_s:
                 return Fault("no_heartbeat", f"the policy has been silent: no heartbeat for {beat_s:.2f} s")
-            if self._problem:
+            if self._problem and (self._beat_ns - self._accepted_ns) / NS > OVERTAKEN_S:
                 return Fault("policy", f"the policy does not infer: {self._problem}")
         silent_s = self._silence(steady_ns)
         return Fault("no_chunk", f"the policy has been silent: {silent_s}") if silent_s else None

@@ -261,11 +261,28 @@ def test_a_policy_with_a_heartbeat_is_missed_by_it_and_may_infer_slowly() -> Non
 def test_what_the_policy_cannot_do_it_says_and_the_robot_holds_at_once() -> None:
     rig = Rig().running()
     asks_every(rig, 100, 20, beat="")
+    rig.tick(6)
     rig.controller.on_heartbeat("camera head: newest message is 240 ms old, limit 200 ms", 0.2)
     command = rig.tick()
     assert command.mode == "holding"
     assert command.reason.startswith("the policy does not infer: camera head")
     assert rig.controller.counters["holding_policy"] == 1
+
+
+def test_a_complaint_from_before_the_first_chunk_does_not_count() -> None:
+    """As of a policy that has just been activated: nothing had been inferred yet."""
+    rig = Rig().running()
+    for order in ((0, 1), (1, 0)):
+        rig.controller.hold()
+        rig.tick(60)
+        assert rig.controller.run(rig.now_ns) == ""
+        rig.tick()
+        words = (lambda: rig.controller.on_heartbeat("nothing has been inferred", 0.2), lambda: rig.play(points=40))
+        for index in order:
+            words[index]()
+        assert rig.tick(4).mode == "running"
+        asks_every(rig, 40, 20, beat="")
+        assert rig.controller.mode == "running"
 
 
 def test_a_chunk_is_not_played_on_an_observation_that_is_too_old() -> None:
