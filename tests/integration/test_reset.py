@@ -37,7 +37,7 @@ def test_after_hold_and_reset_of_controller_and_scene_the_policy_moves_the_robot
         world.node.create_subscription(JointTrajectory, "/activemimic/chunk", on_chunk, 10),
         world.node.create_subscription(DiagnosticStatus, "/activemimic/control", on_control, 100),
     ]
-    specs = GRAPHS["sim"].specs({"checkpoint": task, "task": task})
+    specs = GRAPHS["sim"].specs({"checkpoint": task, "task": task, "operator_key_file": "off"})
     environment = {"ROS_DOMAIN_ID": str(world.domain)}
     with RunningGraph(specs, lambda node, line: lines.append(f"{node}: {line}"), environment):
         wait_until(lambda: mover == "policy", "the policy to move the robot", found=lambda: f"\n{lines[-5:]}")

@@ -40,7 +40,7 @@ Source = Literal["policy", "teleop"]
 Mode = Literal["idle", "armed", "running", "holding", "stopped"]
 FRESH_S = 0.1  # a joint state this new says where the robot is
 BEYOND = {"rad": 0.05, "m": 0.01, "fraction": 0.1}  # a slot's limits, by which it may be measured: calibration, noise
-ENOUGH_RESTING = 2  # commands of one posture: whoever looks at the last two sees that it rests
+ENOUGH_RESTING = 5  # commands of one posture: one that is lost on the way leaves some to see that it rests
 _ROUNDING = 1e-9
 
 
