@@ -191,6 +191,18 @@ def test_a_chunk_without_bounds_delays_no_command(scene: Scene, points: int, ste
     scene.rows.append(Row(f"chunk of {points} points, {points * step_ns / 1e9:g} s", 0.0, 0.0, f"refused: {words}"))
 
 
+def test_bytes_that_are_no_message_end_no_controller(scene: Scene) -> None:
+    scene.run()
+    begin = time.monotonic()
+    for junk in (b"", b"junk", b"\x00\x01\x00\x00" + b"\xff" * 40):
+        scene.teleop.publish(junk)
+        time.sleep(0.2)
+    wait_until(lambda: "teleop chunk rejected" in scene.controller.text, "the refusal")
+    assert scene.holds(begin) is None
+    assert speed(scene.watched.commands[-30:]) > 0.1
+    assert_within_limits(scene.watched.commands)
+
+
 def test_stop_from_idle_commands_nothing(scene: Scene) -> None:
     wait_until(lambda: (scene.say("hold"), scene.say("reset"))[1].success, "the robot to rest")
     time.sleep(0.2)

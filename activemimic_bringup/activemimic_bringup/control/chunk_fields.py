@@ -106,6 +106,8 @@ def check_size(fields: ChunkFields, max_points: int, max_s: float) -> None:
 
 
 def _column_order(found: Sequence[str], expected: Sequence[str]) -> list[int]:
+    if len(found) > 2 * len(expected):  # what follows takes time
+        raise ChunkRejectedError("slot_names", f"{len(found)} joint_names, expected the {len(expected)} slots")
     missing = sorted(set(expected) - set(found))
     unknown = sorted(set(found) - set(expected))
     repeated = sorted({name for name in found if found.count(name) > 1})

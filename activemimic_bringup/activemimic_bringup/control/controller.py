@@ -273,7 +273,7 @@ class Controller:
                     return self._towards(wanted), source  # type: ignore[return-value]
             if self.mode == "running" and self._end_ns is not None:
                 self.reason = f"waits for a chunk since {(now_ns - self._end_ns) / NS:.1f} s"
-        if self._commands and self.state_age_s < FRESH_S and not self._conflict:
+        if self._commands and self.state_age_s < FRESH_S and not (self._conflict or self._rival):
             assert self._measured.slots is not None
             yielding = self._following.yielding(self._limiter.setpoint.position, self._measured.slots)
             if yielding.any():
@@ -315,7 +315,7 @@ class Controller:
         before = self._limiter.setpoint
         try:
             return self._limiter.step(position, velocity)
-        except MotionLimiterError as error:
+        except (MotionLimiterError, ValueError) as error:
             self._fail(Fault("limiter", str(error)))
             self._limiter.go_back(before)
             return self._limiter.brake()
@@ -435,7 +435,6 @@ class Controller:
 
     def _start_from(self, posture: np.ndarray, now_ns: int) -> None:
         self._limiter.reset(posture)
-        self._clocks.reset()
         self._following.reset()
         self._last_ns = now_ns
 

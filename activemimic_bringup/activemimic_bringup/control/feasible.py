@@ -15,24 +15,27 @@ from activemimic_policy.execution.chunk import Chunk
 from activemimic_bringup.control.chunk_fields import NS, ChunkRejectedError
 
 NOISE = 0.2  # of a slot's span: by so much a point may miss what is meant
+GRIPPER = 5.0  # spans by which a gripper's number may miss both of its ends
 TOO_FAST = 3.0  # times a slot's velocity limit, from one point to the next
 REACH_S = 0.5  # of motion at full velocity: how far off its first point to come may lie from the measured posture
 
 
 class Feasibility:
-    """The check for one robot. Grippers are let through: theirs is a decision, drawn as a number near 0 or 1."""
+    """The check for one robot. A gripper's number may be far off: it is a decision, drawn near 0 or 1."""
 
     def __init__(self, robot: Robot) -> None:
         self._names = tuple(slot.name for slot in robot.slots)
         self._checked = np.array([not slot.is_gripper for slot in robot.slots])
         self._noise = NOISE * (robot.upper - robot.lower)
-        self._lower, self._upper = robot.lower - self._noise, robot.upper + self._noise
+        span = robot.upper - robot.lower
+        beyond = np.where(self._checked, self._noise, GRIPPER * span)
+        self._lower, self._upper = robot.lower - beyond, robot.upper + beyond
         self._velocity = robot.velocity
 
     def check(self, chunk: Chunk, measured: np.ndarray, now_ns: int) -> None:
         """Raises ChunkRejectedError, naming slot, point, asked and limit; measured (S,)."""
         positions = chunk.positions
-        outside = ((positions < self._lower) | (positions > self._upper)) & self._checked
+        outside = (positions < self._lower) | (positions > self._upper)
         if outside.any():
             k, s = np.argwhere(outside)[0]
             raise ChunkRejectedError(

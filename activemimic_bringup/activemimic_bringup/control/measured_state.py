@@ -10,6 +10,7 @@ from activemimic_description.contract import Contract
 
 from activemimic_bringup.control.chunk_fields import NS
 
+MAX_AHEAD_NS = NS // 10
 SET_BACK_NS = NS  # stamps that run back by more are those of a clock that was set
 
 
@@ -21,13 +22,16 @@ class MeasuredState:
         self._slots = np.full(len(contract.slots), np.nan)
         self._stamps_ns: dict[str, int] = {}
 
-    def add(self, topic: str, message: Any) -> tuple[np.ndarray, int] | None:
+    def add(self, topic: str, message: Any, now_ns: int) -> tuple[np.ndarray, int] | None:
         """Take a message of one state topic; return slots (S,) and stamp, or None while a topic is silent.
 
-        Raises CodecError if the message does not hold what the contract says, or is older than the one before it.
+        Raises CodecError if the message does not hold what the contract says, is older than the one before it, or is
+        stamped ahead of `now_ns`: behind other topics' stamps nobody would see when such a one falls silent.
         """
         indices, values = decode_slots(self._sources[topic], message)
         stamped_ns = stamp_ns(message)
+        if (ahead_ns := stamped_ns - now_ns) > MAX_AHEAD_NS:
+            raise CodecError(f"{topic}: stamped {ahead_ns / NS:.3f} s ahead: do the clocks agree?")
         older_ns = self._stamps_ns.get(topic, stamped_ns) - stamped_ns
         if 0 < older_ns < SET_BACK_NS:
             raise CodecError(f"{topic}: stamped {older_ns / NS:.3f} s before the message that came before it")

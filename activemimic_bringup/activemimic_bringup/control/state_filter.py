@@ -15,7 +15,8 @@ from activemimic_bringup.control.watchdogs import Fault
 
 NOISE = {"rad": 0.1, "m": 0.03, "fraction": 0.25}  # by so much a slot may change from one state to the next, beside
 COAST_S = 0.1  # the way that it makes in the time between them, or in so long if that is longer
-LASTING_S = 0.3  # a jump that lasts longer is where the robot is now: it was moved unseen, or its encoder slipped
+LASTING_S = 0.3  # a jump that lasts longer is where the robot is now: it was moved unseen, or its encoder slipped;
+SETTLED_S = 0.1  # while nothing is commanded this is enough, which no single message of a slow topic lasts
 CONFIRMATIONS = 3  # states in a row that agree on where it jumped to
 
 
@@ -45,6 +46,7 @@ class StateFilter:
         self._elsewhere: np.ndarray | None = None  # (S,) where the slots jumped to,
         self._elsewhere_ns = 0  # since when
         self._agreeing = 0  # and how many states say so
+        self._far: np.ndarray = np.zeros(len(self._names), dtype=bool)  # which slots jumped
 
     def add(
         self, slots: np.ndarray, stamp_ns: int, now_ns: int, steady_ns: int, commanded: np.ndarray | None = None
@@ -105,19 +107,20 @@ class StateFilter:
             far &= np.abs(slots - commanded) > self._max_lead
         if not far.any():
             return "", ""
+        self._far = far
         s = int(np.argmax(np.where(far, jump / self._noise, 0.0)))
         return "jump", f"{self._names[s]} is {jump[s]:.3f} from where it was measured before"
 
     def _lasts(self, slots: np.ndarray, steady_ns: int, is_commanded: bool) -> bool:
-        """Whether the states agree on a jump for long enough. While nothing is commanded, a few are enough."""
+        """Whether the states agree on a jump for long enough."""
         if self._elsewhere is None or (np.abs(slots - self._elsewhere) > self._reach(0.0)).any():
             self._elsewhere_ns, self._agreeing = steady_ns, 0
         self._elsewhere = np.array(slots, dtype=np.float64)
         self._agreeing += 1
-        if is_commanded and not slots.any():
+        if is_commanded and not slots[self._far].any():
             return False  # zeros throughout are what a driver says that knows nothing
         since_s = (steady_ns - self._elsewhere_ns) / NS
-        return self._agreeing >= CONFIRMATIONS and (since_s >= LASTING_S or not is_commanded)
+        return self._agreeing >= CONFIRMATIONS and since_s >= (LASTING_S if is_commanded else SETTLED_S)
 
     def _reach(self, silent_s: float) -> np.ndarray:
         """(S,) how far a slot may be from where it was believed to be `silent_s` ago."""

@@ -42,10 +42,6 @@ class Clocks:
         self._max_period_s = max_period_s
         self._last: tuple[int, int] | None = None
 
-    def reset(self) -> None:
-        """Forget the last cycle: a pause before this one was meant."""
-        self._last = None
-
     def look(self, now_ns: int, steady_ns: int) -> Fault | None:
         """Once a cycle: `now_ns` of the clock of the stamps, `steady_ns` of one that only runs forward."""
         last, self._last = self._last, (now_ns, steady_ns)
@@ -120,12 +116,18 @@ class PolicyWatch:
         assert self._chunk_ns is not None
         quiet_s, played_s = (steady_ns - self._chunk_ns) / NS, (steady_ns - self._accepted_ns) / NS
         has_rhythm = len(self._intervals_s) >= FEWEST
-        period_s = self._declared_s or (min(max(self._intervals_s), self._left_s) if has_rhythm else self._left_s)
-        slack_s = LATE_S if self._beat_ns is None else max(LATE_S, 2 * max(self._ages_s))
+        rhythm_s = max(self._intervals_s) if has_rhythm else 0.0
+        if self._beat_ns is not None and self._declared_s:
+            # One that takes longer to infer than it declares comes as often as it can.
+            period_s = max(self._declared_s, rhythm_s, *self._ages_s)
+            slack_s = max(LATE_S, 2 * max(self._ages_s))
+        else:
+            period_s = min(rhythm_s, self._left_s) if has_rhythm else self._left_s
+            slack_s = LATE_S
+            if played_s - self._left_s > self._max_gap_s:
+                return f"its last chunk ended {played_s - self._left_s:.2f} s ago"
         if (self._declared_s or has_rhythm) and quiet_s > period_s + slack_s:
             return f"no chunk for {quiet_s:.2f} s, where one comes every {period_s:.2f} s"
-        if played_s - self._left_s > self._max_gap_s:
-            return f"its last chunk ended {played_s - self._left_s:.2f} s ago"
-        if (age_s := self._ages_s[-1] + played_s) > period_s + self._max_age_s:
+        if (age_s := self._ages_s[-1] + played_s) > max(period_s, rhythm_s) + self._max_age_s + LATE_S:
             return f"what is played answers an observation that is {age_s:.2f} s old"
         return ""

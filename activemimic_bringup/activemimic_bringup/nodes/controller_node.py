@@ -137,13 +137,13 @@ class ControllerNode(Node):
 
     def _subscribe_state(self, source: JointSource) -> None:
         def on_state(message: Any) -> None:
+            now_ns = self._now_ns()
             try:
-                measured = self._measured.add(source.topic, message)
+                measured = self._measured.add(source.topic, message, now_ns)
             except CodecError as error:
                 self.get_logger().error(f"state ignored: {error}", throttle_duration_sec=5.0)
                 self._controller.counters["state_invalid"] += 1
                 return
-            now_ns = self._now_ns()
             self._streams[source.topic].add(stamp_ns(message), now_ns)
             if measured is not None:
                 self._controller.on_state(*measured, now_ns=now_ns)
@@ -155,13 +155,15 @@ class ControllerNode(Node):
         largest = largest_message(len(self._slots), self._contract.max_chunk_points)
 
         def on_chunk(data: bytes) -> None:
-            if len(data) > largest:  # reading it would take longer than a cycle
-                self._controller.counters["rejected_lengths"] += 1
-                why = f"{len(data)} bytes, expected at most {largest}"
-                self.get_logger().warning(f"{source} chunk rejected: {why}", throttle_duration_sec=1.0)
+            try:
+                if len(data) > largest:  # reading it would take longer than a cycle
+                    raise ValueError(f"{len(data)} bytes, expected at most {largest}")
+                fields = read_trajectory(deserialize_message(data, JointTrajectory))
+            except (RuntimeError, ValueError) as error:  # of bytes that are no such message
+                self._controller.counters["rejected_message"] += 1
+                self.get_logger().warning(f"{source} chunk rejected: {error}", throttle_duration_sec=1.0)
                 return
             now_ns = self._now_ns()
-            fields = read_trajectory(deserialize_message(data, JointTrajectory))
             verdict = self._controller.on_chunk(fields, source, now_ns)
             if verdict.accepted:
                 self._tell_times(self._chunk_timer.on_chunk(fields.stamp_ns, source, now_ns))

@@ -21,6 +21,7 @@ from rcl_interfaces.msg import (
     SetParametersResult,
 )
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -190,7 +191,7 @@ def _spin(node: Any, stop: _StopOnSignal) -> bool:
     in_order = True
     with contextlib.suppress(ExternalShutdownException):
         while stop.requested_s is None and not getattr(node, "finished", False):
-            executor.spin_once(timeout_sec=0.1)
+            _spin_once(node, executor)
         if stop.requested_s is not None and hasattr(node, "begin_to_end"):
             in_order = _end_in_order(node, executor, stop)
     executor.shutdown()
@@ -209,8 +210,16 @@ def _end_in_order(node: Any, executor: SingleThreadedExecutor, stop: _StopOnSign
         if time.monotonic() > deadline_s:
             node.get_logger().error(f"not at rest {LONGEST_END_S:g} s after the signal: ends all the same")
             return False
-        executor.spin_once(timeout_sec=0.1)
+        _spin_once(node, executor)
     return True
+
+
+def _spin_once(node: Any, executor: SingleThreadedExecutor) -> None:
+    """Bytes on some topic that are not its message are told, and are no reason to end."""
+    try:
+        executor.spin_once(timeout_sec=0.1)
+    except rclpy_implementation.RMWError as error:
+        node.get_logger().error(f"a message cannot be read: {error}", throttle_duration_sec=5.0)
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

@@ -10,6 +10,7 @@ import pytest
 from activemimic_bringup.control.chunk_fields import TRAJECTORY, check_fields, read_trajectory, write_trajectory
 from activemimic_bringup.control.measured_state import MeasuredState
 from activemimic_bringup.control.rates import PeriodMonitor
+from activemimic_description.codec import CodecError
 from activemimic_description.contract import JointSource, load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
@@ -47,15 +48,26 @@ def test_the_state_is_whole_once_every_topic_has_spoken_and_as_old_as_the_oldest
     sources = list(HAL.state)
     assert len(sources) > 1
     for k, source in enumerate(sources[:-1]):
-        assert measured.add(source.topic, message(source, 0.1, 100 + k)) is None
-    whole = measured.add(sources[-1].topic, message(sources[-1], 0.1, 99))
+        assert measured.add(source.topic, message(source, 0.1, 100 + k), 200 * 10**9) is None
+    whole = measured.add(sources[-1].topic, message(sources[-1], 0.1, 99), 200 * 10**9)
     assert whole is not None
     slots, stamp_ns = whole
     assert np.all(np.isfinite(slots))
     assert stamp_ns == 99 * 10**9
-    newer = measured.add(sources[-1].topic, message(sources[-1], 0.1, 200))
+    newer = measured.add(sources[-1].topic, message(sources[-1], 0.1, 200), 200 * 10**9)
     assert newer is not None
     assert newer[1] == 100 * 10**9
+
+
+def test_a_topic_stamped_ahead_or_out_of_order_does_not_count() -> None:
+    measured, source, now_ns = MeasuredState(HAL), HAL.state[0], 200 * 10**9
+    with pytest.raises(CodecError, match=r"stamped 3600.000 s ahead: do the clocks agree\?"):
+        measured.add(source.topic, message(source, 0.1, 3800), now_ns)
+    measured.add(source.topic, message(source, 0.1, 200), now_ns)
+    late = message(source, 0.1, 200)
+    late.header.stamp.sec, late.header.stamp.nanosec = 199, 900_000_000
+    with pytest.raises(CodecError, match=r"stamped 0\.100 s before the message that came before it"):
+        measured.add(source.topic, late, now_ns)
 
 
 def test_a_late_period_shows_in_the_maximum_and_not_in_the_median() -> None:
