@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -105,16 +106,23 @@ def test_another_publisher_of_joint_states(scene: Scene) -> None:
     (source,), node = CONTRACT.state, scene.world.node
     elsewhere = np.clip(ROBOT.home + 0.6, ROBOT.lower, ROBOT.upper)
     others: list[Any] = []
+    speaks = threading.Event()
+
+    def say() -> None:
+        if speaks.is_set():
+            others[0].publish(scene.robot.joint_state(elsewhere, scene.world.now_ns()))
 
     def measure_too() -> None:
-        publisher = node.create_publisher(ros_class(source.type), source.topic, 10)
-        said = lambda: publisher.publish(scene.robot.joint_state(elsewhere, scene.world.now_ns()))  # noqa: E731
-        others[:] = [publisher, node.create_timer(1 / 30, said)]
+        others.append(node.create_publisher(ros_class(source.type), source.topic, 10))
+        speaks.set()
 
+    timer = node.create_timer(1 / 30, say)
     try:
         injected(scene, "another publisher of joint states", measure_too, 1.0, f"2 publishers on {source.topic}")
     finally:
-        node.destroy_timer(others[1])
+        speaks.clear()
+        time.sleep(0.2)  # no callback is on its way any more
+        node.destroy_timer(timer)
         node.destroy_publisher(others[0])
     goes_on_by_word(scene)
 
