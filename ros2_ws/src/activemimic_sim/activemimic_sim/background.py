@@ -12,7 +12,8 @@ from activemimic_description.scheduling import favour
 
 from activemimic_sim.simulation import Simulation
 
-_NICENESS = -5  # a camera has a computer of its own: others' work does not slow it
+# A camera has a computer of its own: others' work does not slow it. Below the thread of motion and state.
+_PRIORITY, _NICENESS = 5, -5
 Deliver = Callable[[dict[str, np.ndarray], int], None]  # images (H, W, 3) uint8 RGB by camera name, and their stamp
 
 
@@ -66,7 +67,7 @@ class BackgroundCameras:
         self._thread.join()
 
     def _run(self) -> None:
-        favour(_NICENESS)
+        favour(_NICENESS, _PRIORITY)
         try:
             cameras = self._simulation.cameras(self._sizes)
         except Exception as error:
