@@ -17,6 +17,7 @@ NOISE = {"rad": 0.1, "m": 0.03, "fraction": 0.25}  # by so much a slot may chang
 COAST_S = 0.1  # the way that it makes in the time between them, or in so long if that is longer
 LASTING_S = 0.3  # a jump that lasts longer is where the robot is now: it was moved unseen, or its encoder slipped;
 SETTLED_S = 0.1  # while nothing is commanded this is enough, which no single message of a slow topic lasts
+ZERO = 1e-3  # of a slot: what a driver says that knows nothing, with its noise
 CONFIRMATIONS = 3  # states in a row that agree on where it jumped to
 
 
@@ -117,7 +118,7 @@ class StateFilter:
             self._elsewhere_ns, self._agreeing = steady_ns, 0
         self._elsewhere = np.array(slots, dtype=np.float64)
         self._agreeing += 1
-        if is_commanded and not slots[self._far].any():
+        if is_commanded and (np.abs(slots[self._far]) < ZERO).all():
             return False  # zeros throughout are what a driver says that knows nothing
         since_s = (steady_ns - self._elsewhere_ns) / NS
         return self._agreeing >= CONFIRMATIONS and since_s >= (LASTING_S if is_commanded else SETTLED_S)

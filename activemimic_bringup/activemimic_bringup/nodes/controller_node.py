@@ -179,7 +179,7 @@ class ControllerNode(Node):
         except ValueError:
             period_s = 0.0
         problem = "" if message.level == OK else message.message or "it does not say why"
-        self._controller.on_heartbeat(problem, period_s if 0.0 < period_s < 60.0 else 0.0)
+        self._controller.on_heartbeat(problem, period_s if 0.0 < period_s <= self._contract.max_chunk_s else 0.0)
 
     def _on_deadman(self, message: Bool) -> None:
         self._controller.on_deadman(message.data, self._now_ns())
@@ -294,7 +294,7 @@ class ControllerNode(Node):
 
     def _look_round(self) -> None:
         """Whoever else commands the robot, measures it or publishes chunks makes it hold."""
-        others = (CHUNK.name, TELEOP.name, *(source.topic for source in self._contract.state))
+        others = (CHUNK.name, TELEOP.name, HEARTBEAT.name, DEADMAN.name, *(source.topic for source in self._contract.state))
         self._controller.on_conflict(self._crowded(others), rival=self._crowded(self._sinks))
 
     def _crowded(self, topics: Iterable[str]) -> str:
