@@ -294,7 +294,8 @@ class ControllerNode(Node):
 
     def _look_round(self) -> None:
         """Whoever else commands the robot, measures it or publishes chunks makes it hold."""
-        others = (CHUNK.name, TELEOP.name, HEARTBEAT.name, DEADMAN.name, *(source.topic for source in self._contract.state))
+        states = (source.topic for source in self._contract.state)
+        others = (CHUNK.name, TELEOP.name, HEARTBEAT.name, DEADMAN.name, *states)
         self._controller.on_conflict(self._crowded(others), rival=self._crowded(self._sinks))
 
     def _crowded(self, topics: Iterable[str]) -> str:
