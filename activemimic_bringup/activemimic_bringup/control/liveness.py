@@ -13,25 +13,27 @@ from typing import Any
 from activemimic_description.codec import CodecError, check_image_header, stamp_ns
 from activemimic_description.contract import CameraSource, JointSource
 
+from activemimic_bringup.control.measured_state import SET_BACK_NS
+
 BEAT_S = 0.05
-_BEAT_NS = round(BEAT_S * 1e9)
-_SET_BACK_NS = 1_000_000_000  # a stamp so far before the newest one: the source's clock was set
+BEAT_NS = round(BEAT_S * 1e9)
 
 
 class LivedTime:
-    """How long this process has run, in ns: what passes between two beats beyond BEAT_S, it stood still.
+    """How long this process has run, in ns: what passes between two beats beyond `longest_ns`, it stood still.
 
     Whoever stands still hears nobody, and others' silence during that time is not theirs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest_ns: int = BEAT_NS) -> None:
         self.ns = 0
+        self._longest_ns = longest_ns
         self._last_ns: int | None = None
 
     def beat(self, steady_ns: int) -> None:
-        """Call it every BEAT_S with the time of a clock that only runs forward."""
+        """Call it at every beat with the time of a clock that only runs forward."""
         if self._last_ns is not None:
-            self.ns += min(steady_ns - self._last_ns, _BEAT_NS)
+            self.ns += max(0, min(steady_ns - self._last_ns, self._longest_ns))
         self._last_ns = steady_ns
 
 
@@ -58,7 +60,7 @@ class Arrivals:
     def set_back(self, topic: str, stamp_ns: int) -> bool:
         """Whether a message of this stamp says that its source's clock was set back."""
         newest = self._newest.get(topic)
-        return newest is not None and stamp_ns < newest.stamp_ns - _SET_BACK_NS
+        return newest is not None and stamp_ns < newest.stamp_ns - SET_BACK_NS
 
     def clear(self) -> None:
         """Forget everything."""

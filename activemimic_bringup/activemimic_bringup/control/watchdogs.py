@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from activemimic_bringup.control.chunk_fields import NS
+from activemimic_bringup.control.liveness import LivedTime
 
 CLOCK_JUMP_S = 0.05  # between two cycles, by which the wall clock and the steady clock disagree
 LONGEST_CYCLES = 5  # that one update may count for on the steady clock
@@ -30,24 +31,24 @@ class Fault:
 
 
 class Clocks:
-    """The controller's own two clocks: time stamps come by one that may be set, periods by one that may not.
-
-    Attributes:
-        steady_ns: the time that the controller has been at work: a cycle that came late counts as LONGEST_CYCLES.
-    """
+    """The controller's own two clocks: time stamps come by one that may be set, periods by one that may not."""
 
     def __init__(self, period_s: float, max_period_s: float) -> None:
-        self.steady_ns = 0
-        self._longest_ns = round(LONGEST_CYCLES * period_s * NS)
+        self._lived = LivedTime(round(LONGEST_CYCLES * period_s * NS))
         self._max_period_s = max_period_s
         self._last: tuple[int, int] | None = None
 
+    @property
+    def steady_ns(self) -> int:
+        """The time that the controller has been at work: a cycle that came late counts as LONGEST_CYCLES."""
+        return self._lived.ns
+
     def look(self, now_ns: int, steady_ns: int) -> Fault | None:
         """Once a cycle: `now_ns` of the clock of the stamps, `steady_ns` of one that only runs forward."""
+        self._lived.beat(steady_ns)
         last, self._last = self._last, (now_ns, steady_ns)
         if last is None:
             return None
-        self.steady_ns += max(0, min(steady_ns - last[1], self._longest_ns))
         stamped_s, steady_s = (now_ns - last[0]) / NS, (steady_ns - last[1]) / NS
         if abs(stamped_s - steady_s) > CLOCK_JUMP_S:
             return Fault("clock", f"the clock jumped by {stamped_s - steady_s:+.2f} s")
