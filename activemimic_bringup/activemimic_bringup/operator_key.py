@@ -73,7 +73,8 @@ def read_key(setting: str, environment: Mapping[str, str] = os.environ) -> bytes
     """
     path = _path(setting, environment)
     try:
-        with path.open("rb") as file:
+        # Without waiting: a pipe in its place would be waited for, for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             about = os.fstat(file.fileno())
             text = file.read(MAX_CHARACTERS).strip() if stat.S_ISREG(about.st_mode) else b""
     except OSError as error:
