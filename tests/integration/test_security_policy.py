@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,10 +144,10 @@ def test_the_file_is_a_policy_of_sros_2_with_an_enclave_for_every_node() -> None
 
 def test_a_node_without_its_enclave_does_not_start_and_says_so_in_one_line(world: World, tmp_path: Path) -> None:
     """With security enforced; where the DDS has none built in, no node starts, whatever its keystore."""
-    command = ["python", "-m", "activemimic_bringup.nodes.controller_node", "--ros-args", "--enclave", "/activemimic/a"]
+    node = [sys.executable, "-m", "activemimic_bringup.nodes.controller_node"]
     security = {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"}
     ended = subprocess.run(
-        command,
+        [*node, "--ros-args", "--enclave", "/activemimic/a"],
         env={**os.environ, **security, "ROS_SECURITY_KEYSTORE": str(tmp_path), "ROS_DOMAIN_ID": str(world.domain)},
         capture_output=True,
         text=True,
