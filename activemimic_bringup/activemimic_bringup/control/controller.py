@@ -155,7 +155,7 @@ class Controller:
         """From idle: command the measured posture. Refused where anything is wrong that would make it hold."""
         if self.mode != "idle":
             return f"it is {self.mode}; reset it first"
-        if fault := self._standing_fault() or self._unsure_posture(now_ns):
+        if fault := self._standing_fault() or self._measured.unsure(now_ns) or self._measured.moving():
             return fault.reason
         assert self._measured.slots is not None
         self._start_from(self._measured.slots, now_ns)
@@ -169,7 +169,7 @@ class Controller:
         """From armed or holding: play chunks whose observations are newer than now."""
         if self.mode not in ("armed", "holding"):
             return f"it is {self.mode}; " + ("reset it first" if self.mode == "stopped" else "arm it first")
-        if fault := self._standing_fault() or self._unsure_posture(now_ns):
+        if fault := self._standing_fault() or self._measured.unsure(now_ns):
             return fault.reason
         assert self._measured.slots is not None
         far = self._following.too_far(self._limiter.setpoint.position, self._measured.slots)
@@ -362,16 +362,6 @@ class Controller:
         s = int(np.argmax(outside))
         where = f"{self._slot_names[s]} is measured at {measured[s]:.3f}"
         return Fault("posture", f"{where}, outside its limits ({self._lower[s]:.3f} to {self._upper[s]:.3f})")
-
-    def _unsure_posture(self, now_ns: int) -> Fault | None:
-        """Why nobody can say where the robot is at this moment."""
-        assert self._measured.stamp_ns is not None
-        age_s = (now_ns - self._measured.stamp_ns) / NS
-        if age_s > self.config.max_state_age_s:
-            return Fault("state", f"the joint state is {age_s:.2f} s old (limit {self.config.max_state_age_s:.2f} s)")
-        if self._measured.refusal:
-            return Fault("state", f"the newest joint state is not believed: {self._measured.refusal}")
-        return None
 
     def _running_fault(self) -> Fault | None:
         steady_ns = self._clocks.steady_ns

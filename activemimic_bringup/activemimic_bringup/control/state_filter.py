@@ -7,6 +7,8 @@ and how late they came.
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from activemimic_description.robot import Robot
 
@@ -18,7 +20,10 @@ COAST_S = 0.1  # the way that it makes in the time between them, or in so long i
 LASTING_S = 0.3  # a jump that lasts longer is where the robot is now: it was moved unseen, or its encoder slipped;
 SETTLED_S = 0.1  # while nothing is commanded this is enough, which no single message of a slow topic lasts
 ZERO = 1e-3  # of a slot: what a driver says that knows nothing, with its noise
-CONFIRMATIONS = 3  # states in a row that agree on where it jumped to
+CONFIRMATIONS = 3  # states in a row that agree on where it jumped to, or on where it is at first
+STILL = {"rad": 0.02, "m": 0.005, "fraction": 0.1}  # a slot that moved less in the last
+STILL_S = 0.2  # seconds stands still
+WHOLE_LIMB = 6  # slots that are not at zero at home and are measured there: a driver that knows nothing
 
 
 class StateFilter:
@@ -39,6 +44,8 @@ class StateFilter:
         self._names = tuple(slot.name for slot in robot.slots)
         self._velocity = robot.velocity
         self._noise = np.array([NOISE[slot.unit] for slot in robot.slots])
+        self._still = np.array([STILL[slot.unit] for slot in robot.slots])
+        self._home_is_elsewhere = np.abs(robot.home) > ZERO
         self._max_lead, self._max_age_s, self._max_ahead_s = max_lead, max_age_s, max_ahead_s
         self.slots: np.ndarray | None = None
         self.stamp_ns: int | None = None
@@ -47,6 +54,7 @@ class StateFilter:
         self._elsewhere: np.ndarray | None = None  # (S,) where the slots jumped to,
         self._elsewhere_ns = 0  # since when
         self._agreeing = 0  # and how many states say so
+        self._believed: deque[tuple[int, np.ndarray]] = deque()  # on the steady clock, the last STILL_S of them
         self._far: np.ndarray = np.zeros(len(self._names), dtype=bool)  # which slots jumped
 
     def add(
@@ -67,6 +75,9 @@ class StateFilter:
             self._heard_ns = steady_ns
         self.slots, self.stamp_ns = np.array(slots, dtype=np.float64), stamp_ns
         self._elsewhere = None
+        self._believed.append((steady_ns, self.slots))
+        while len(self._believed) > CONFIRMATIONS and steady_ns - self._believed[0][0] > STILL_S * NS:
+            self._believed.popleft()
         return ""
 
     def age_s(self, steady_ns: int) -> float:
@@ -81,6 +92,29 @@ class StateFilter:
         if (age_s := self.age_s(steady_ns)) > self._max_age_s:
             return Fault("state", f"the joint state is {age_s:.2f} s old (limit {self._max_age_s:.2f} s){newer}")
         return None
+
+    def unsure(self, now_ns: int) -> Fault | None:
+        """Why nobody can say where the robot is at this moment, well enough to command it there."""
+        if self.slots is None or self.stamp_ns is None or len(self._believed) < CONFIRMATIONS:
+            return Fault("state", f"fewer than {CONFIRMATIONS} joint states have arrived")
+        if (age_s := (now_ns - self.stamp_ns) / NS) > self._max_age_s:
+            return Fault("state", f"the joint state is {age_s:.2f} s old (limit {self._max_age_s:.2f} s)")
+        if self.refusal:
+            return Fault("state", f"the newest joint state is not believed: {self.refusal}")
+        at_zero = self._home_is_elsewhere & (np.abs(self.slots) < ZERO)
+        if at_zero.sum() >= WHOLE_LIMB:
+            names = ", ".join(np.array(self._names)[at_zero])
+            return Fault("state", f"{names} are measured at exactly zero: does their driver know where they are?")
+        return None
+
+    def moving(self) -> Fault | None:
+        """Which slot moves by itself: a command of where it was would pull it back."""
+        assert self.slots is not None
+        moved = np.ptp(np.array([slots for _, slots in self._believed]), axis=0)
+        if (moved < self._still).all():
+            return None
+        s = int(np.argmax(moved / self._still))
+        return Fault("state", f"{self._names[s]} moves ({moved[s]:.3f} in {STILL_S} s): wait until the robot is still")
 
     def forget_displacement(self) -> None:
         """What is measured now is where the robot starts from."""

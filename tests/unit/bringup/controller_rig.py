@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from activemimic_bringup.control.chunk_fields import ChunkFields, fields_of
 from activemimic_bringup.control.controller import Controller, ControllerConfig
+from activemimic_bringup.control.state_filter import CONFIRMATIONS
 from activemimic_description.robot import load_robot
 from activemimic_policy.execution.chunk import Chunk
 
@@ -30,8 +31,14 @@ class Rig:
         self.commands: list[np.ndarray] = []
         self.follows = True
 
+    def standing(self) -> Rig:
+        """Where it stands is known: enough states say so, in a moment of no length."""
+        for _ in range(CONFIRMATIONS):
+            self.controller.on_state(self.measured, self.now_ns, self.now_ns)
+        return self
+
     def running(self) -> Rig:
-        self.tick()
+        self.standing().tick()
         assert self.controller.arm(self.now_ns) == ""
         assert self.controller.run(self.now_ns) == ""
         self.tick()

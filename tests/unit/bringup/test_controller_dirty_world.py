@@ -154,7 +154,8 @@ def test_a_slow_policy_that_lives_is_not_missed(period_s: float, inference_s: fl
 
 def test_states_that_are_stamped_ahead_are_old_once_they_stop() -> None:
     rig = Rig()
-    rig.controller.on_state(ROBOT.home, rig.now_ns + 90_000_000, rig.now_ns)
+    for ahead_ns in (70_000_000, 80_000_000, 90_000_000):
+        rig.controller.on_state(ROBOT.home, rig.now_ns + ahead_ns, rig.now_ns)
     rig.tick(1, state=False)
     assert rig.controller.arm(rig.now_ns) == ""
     command = rig.tick(40, state=False)
@@ -220,6 +221,8 @@ def test_a_joint_that_jams_is_noticed_whatever_it_is(slot: int, by: float) -> No
         (lambda rig: rig.controller.on_deadman(False, rig.now_ns), "the deadman's switch is not pressed"),
         (lambda rig: rig.tick(40, state=False), "s old (limit 0.25 s)"),
         (lambda rig: outside(rig), "head_pitch is measured at 0.624, outside its limits (-0.349 to 0.524)"),
+        (lambda rig: at_zero(rig), "left_arm_7, right_arm_1, "),
+        (lambda rig: moves(rig), "left_arm_4 moves (0.1"),
         (lambda rig: jumps(rig), "the newest joint state is not believed: left_arm_4 is 1.000"),
     ],
 )
@@ -233,6 +236,27 @@ def test_whatever_would_make_it_hold_refuses_to_arm(wrong: Callable[[Rig], objec
     assert rig.tick().positions is None
 
 
+def test_one_joint_state_is_not_enough_to_arm() -> None:
+    rig = Rig()
+    rig.tick(2)
+    assert rig.controller.arm(rig.now_ns) == "fewer than 3 joint states have arrived"
+    rig.tick()
+    assert rig.controller.arm(rig.now_ns) == ""
+
+
+def at_zero(rig: Rig) -> None:
+    """The arms' driver knows nothing, before anything is commanded."""
+    rig.measured = ROBOT.home.copy()
+    rig.measured[4:18] = 0.0
+    rig.tick(60)
+
+
+def moves(rig: Rig) -> None:
+    for _ in range(30):
+        rig.measured = moved(rig.measured, ELBOW, 0.005)
+        rig.tick()
+
+
 def outside(rig: Rig) -> None:
     rig.measured = moved(ROBOT.home, 1, ROBOT.upper[1] + 0.1 - ROBOT.home[1])
     rig.tick(10)
@@ -244,7 +268,7 @@ def jumps(rig: Rig) -> None:
 
 @pytest.mark.parametrize("mode", ["running", "armed", "holding", "stopped"])
 def test_where_another_one_commands_it_brakes_and_then_sends_nothing_more(mode: str) -> None:
-    rig = Rig()
+    rig = Rig().standing()
     rig.tick()
     rig.controller.arm(rig.now_ns)
     rig.tick(3)
@@ -278,7 +302,7 @@ def test_idle_commands_nothing_whatever_is_said(ticks: int) -> None:
     assert rig.controller.mode == "stopped"
     assert "reset it first" in rig.controller.arm(rig.now_ns)
     assert rig.controller.reset() == ""
-    rig.tick()
+    rig.tick(3)
     assert rig.controller.arm(rig.now_ns) == ""
 
 

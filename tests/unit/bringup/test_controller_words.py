@@ -18,7 +18,7 @@ def test_nothing_is_commanded_until_it_is_armed_and_nothing_moves_until_it_runs(
     command = rig.tick(3)
     assert (command.positions, command.mode) == (None, "idle")
     rig.measured = moved(ROBOT.home, ELBOW, 0.1)
-    rig.tick()
+    rig.tick(30)
     assert rig.controller.arm(rig.now_ns) == ""
     command = rig.tick(5)
     assert command.mode == "armed"
@@ -32,7 +32,7 @@ def test_nothing_is_commanded_until_it_is_armed_and_nothing_moves_until_it_runs(
 def test_without_a_joint_state_it_cannot_be_armed() -> None:
     rig = Rig()
     assert rig.controller.arm(rig.now_ns) == "no joint state has arrived"
-    rig.tick()
+    rig.standing().tick()
     rig.now_ns += 1_000_000_000
     assert "1.00 s old" in rig.controller.arm(rig.now_ns)
     rig.measured[3] = np.nan
@@ -57,7 +57,7 @@ def test_without_a_joint_state_it_cannot_be_armed() -> None:
     ],
 )
 def test_words_lead_from_mode_to_mode_or_are_refused_with_what_to_say_first(words, refusal, mode) -> None:
-    rig = Rig()
+    rig = Rig().standing()
     for word in words:
         rig.tick()
         act = getattr(rig.controller, word)
