@@ -16,6 +16,7 @@ from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus
 
 from activemimic_bringup.control.controller import Command, Controller, ControllerConfig, Source, Verdict
+from activemimic_bringup.control.state_filter import CONFIRMATIONS
 
 START_NS = 1_000_000_000_000  # stamps begin here, so that nothing is ever stamped zero
 
@@ -49,7 +50,8 @@ class LockstepRobot:
         self.simulation.reset(seed, cell, start)
         self.controller = Controller(self.simulation.robot, self.controller.config)
         self._index = 0
-        self._measure()
+        for _ in range(CONFIRMATIONS):  # in simulated time nothing passes
+            self._measure()
         for refusal in (self.controller.arm(self.stamp_ns), self.controller.run(self.stamp_ns)):
             assert not refusal, refusal
 
