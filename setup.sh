@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
-PACKAGES=(ros2_ws/src/activemimic_description activemimic_policy ros2_ws/src/activemimic_sim training activemimic_bringup)
+PACKAGES=(ros2_ws/src/activemimic_{description,control} activemimic_policy ros2_ws/src/activemimic_{data,sim,rollout}
+    training activemimic_bringup)
 MESA=(libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0)
 
 say() { printf '\033[1m%s\033[0m\n' "$*"; }

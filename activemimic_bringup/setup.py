@@ -5,11 +5,11 @@ from setuptools import find_packages, setup
 setup(
     name="activemimic_bringup",
     version="0.1.0",
-    description="ROS 2 nodes, launch graph, evaluation and command line of ActiveMimic.",
+    description="ROS 2 nodes, launch graph, monitor, demo and command line of ActiveMimic.",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["activemimic_bringup*"]),
-    package_data={"activemimic_bringup": ["config/*", "evaluation/plans/*", "checkpoints/**"]},
+    package_data={"activemimic_bringup": ["config/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/activemimic_bringup"]),
         ("share/activemimic_bringup", ["package.xml"]),
@@ -17,15 +17,17 @@ setup(
     ],
     install_requires=[
         "activemimic_description",
+        "activemimic_control",
         "activemimic_policy",
+        "activemimic_data",
         "activemimic_sim",
+        "activemimic_rollout",
         "activemimic_training",
         "numpy",
         "pydantic>=2",
         "typer",
         "rich",
         "matplotlib",
-        "ruckig",
     ],
     entry_points={
         "console_scripts": [

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from activemimic_bringup.control.collision import CollisionGuard
+from activemimic_control.collision import CollisionGuard
 from activemimic_description.capsules import CapsuleModel
 from activemimic_description.robot import load_robot
 from rich.console import Console

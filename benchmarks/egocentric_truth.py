@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from activemimic_bringup.synthesis import truth
 from activemimic_sim.egocentric.person import EgocentricScene
 from activemimic_sim.egocentric.tasks import TASKS
-from activemimic_training.egocentric.comparison import Compared, compare
-from activemimic_training.egocentric.geometry import wrists_in_world
-from activemimic_training.egocentric.metrics import PoseErrors, accelerations
-from activemimic_training.egocentric.poses.settings import TruthCamera, TruthWrists
 from activemimic_training.egocentric.poses.truth import spoiled_camera, spoiled_wrists
-from activemimic_training.egocentric.quality import QualityResult, check_quality
-from activemimic_training.egocentric.scale import episode_scale
-from activemimic_training.egocentric.trajectory import EgoTrajectory
+from activemimic_training.egocentric.quality.comparison import Compared, compare
+from activemimic_training.egocentric.quality.metrics import PoseErrors, accelerations
+from activemimic_training.egocentric.quality.quality import QualityResult, check_quality
+from activemimic_training.egocentric.quality.scale import episode_scale
+from activemimic_training.egocentric.settings.pose_settings import TruthCamera, TruthWrists
+from activemimic_training.egocentric.spatial.geometry import wrists_in_world
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
+from activemimic_training.egocentric.synthesis import truth
 from matplotlib.figure import Figure
 
 # Body, what is wrong, and how much of it.

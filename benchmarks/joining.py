@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import two_ways
-from activemimic_bringup.control.controller import Controller
-from activemimic_bringup.evaluation.latency import Latencies
-from activemimic_bringup.evaluation.movers import CheckpointPolicy, Serving
-from activemimic_bringup.evaluation.plan import PlannedTrial, published_plan
-from activemimic_bringup.lockstep import LockstepRobot
+from activemimic_control.controller import Controller
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
-from activemimic_sim.simulation import Simulation
+from activemimic_rollout.agents.latency import Latencies
+from activemimic_rollout.agents.movers import CheckpointPolicy, Serving
+from activemimic_rollout.lockstep import LockstepRobot
+from activemimic_rollout.trials.trial_plan import PlannedTrial, published_plan
 from activemimic_sim.tasks import make_task
+from activemimic_sim.world.simulation import Simulation
 from joined_run import Run, figures
 from rich.console import Console
 from rich.table import Table

@@ -14,11 +14,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from activemimic_bringup.evaluation.results import read_results
-from activemimic_bringup.evaluation.statistics import success_text, wilson_interval
-from activemimic_training.configuration import read_config
-from activemimic_training.trainer.config import TrainConfig, TrainConfigError
-from activemimic_training.trainer.log import read_metrics
+from activemimic_description.common.configuration import read_config
+from activemimic_rollout.trials.results import read_results
+from activemimic_rollout.trials.statistics import success_text, wilson_interval
+from activemimic_training.trainer.checks.log import read_metrics
+from activemimic_training.trainer.setup.train_config import TrainConfig, TrainConfigError
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 

@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from activemimic_training.trainer.config import TrainConfig
-from activemimic_training.trainer.plot import plot_losses
+from activemimic_training.trainer.checks.learning_curves import plot_losses
+from activemimic_training.trainer.checks.validation import FIGURES, read_validations
+from activemimic_training.trainer.setup.train_config import TrainConfig
 from activemimic_training.trainer.train import train
-from activemimic_training.trainer.validation import FIGURES, read_validations
 
 VARIANTS = ("full", "wrist_only")
 

@@ -25,15 +25,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from activemimic_bringup.control.replanning import Replanner
-from activemimic_bringup.graph import NodeSpec, shared_environment
-from activemimic_bringup.runtime import command_line
+from activemimic_bringup.launching.graph import NodeSpec, shared_environment
+from activemimic_bringup.launching.processes import command_line
+from activemimic_data.bags import find_episodes, load_episode_info
 from activemimic_description.codec import encode_image, encode_slots
 from activemimic_description.contract import CONTRACTS_FOLDER, Contract, load_contract
 from activemimic_description.messages import BagMessages, ros_class
 from activemimic_description.robot import load_robot
 from activemimic_policy.inference import InferenceStages
-from activemimic_training.bags import find_episodes, load_episode_info
+from activemimic_policy.replanning import Replanner
 from rich.console import Console
 from rich.table import Table
 
@@ -100,8 +100,8 @@ def receive(contract: Path, seconds: float) -> list[str]:
 def publish(contract_path: Path) -> None:
     """Publish for ever: messages encoded beforehand, with the stamps of now."""
     import rclpy
+    from activemimic_bringup.nodes.bag_replay import shifted
     from activemimic_bringup.nodes.node import qos_profile
-    from activemimic_bringup.nodes.replay import shifted
 
     contract = load_contract(contract_path)
     frames = encoded(contract)

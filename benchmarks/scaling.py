@@ -19,17 +19,17 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from activemimic_training.dataset.video import VideoWriter
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.export import EpisodeFiles, export_corpus
-from activemimic_training.egocentric.filter import filter_segments
-from activemimic_training.egocentric.frames import frames
-from activemimic_training.egocentric.geometry import se3_exp
-from activemimic_training.egocentric.ingest import ingest
-from activemimic_training.egocentric.item import Item
-from activemimic_training.egocentric.quality import check_quality
-from activemimic_training.egocentric.segment import segment
-from activemimic_training.egocentric.trajectory import FPS, STEP_NS, EgoTrajectory
+from activemimic_data.dataset.video import VideoWriter
+from activemimic_training.egocentric.episodes.corpus_export import EpisodeFiles, export_corpus
+from activemimic_training.egocentric.ingest.ingest import ingest
+from activemimic_training.egocentric.ingest.item import Item
+from activemimic_training.egocentric.language.filter import filter_segments
+from activemimic_training.egocentric.language.segment import segment
+from activemimic_training.egocentric.poses.frames import frames
+from activemimic_training.egocentric.quality.quality import check_quality
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.egocentric.spatial.geometry import se3_exp
+from activemimic_training.egocentric.spatial.pose_trajectory import FPS, STEP_NS, EgoTrajectory
 
 KEPT = 0.08  # of the video: the paper's 10 h of episodes from about 120 h of Ego4D's FHO
 SOURCE_GB_H = 2.25  # 5 Mbit/s

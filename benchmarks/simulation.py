@@ -15,15 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 from activemimic_description.codec import encode_image
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
+from activemimic_rollout.synchronous.demonstrations import DemonstrationPlan, generate
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TASKS, make_task
+from activemimic_sim.world.simulation import Simulation
 from rich.console import Console
 from rich.table import Table
 

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from activemimic_data.dataset import Dataset
 from activemimic_policy.model.flow_policy import FlowPolicy
-from activemimic_training.dataset import Dataset
-from activemimic_training.trainer.batches import Batches, Examples
-from activemimic_training.trainer.config import load_train_config
-from activemimic_training.trainer.data import decode_frames, fit_normalization, load_rows
-from activemimic_training.trainer.network import Network
-from activemimic_training.trainer.plan import plan_policy
-from activemimic_training.trainer.prefetch import prefetched
-from activemimic_training.trainer.video_frames import VideoFrames
+from activemimic_training.trainer.data.batches import Batches, Examples
+from activemimic_training.trainer.data.prefetch import prefetched
+from activemimic_training.trainer.data.samples import decode_frames, fit_normalization, load_rows
+from activemimic_training.trainer.data.video_frames import VideoFrames
+from activemimic_training.trainer.optimization.network import Network
+from activemimic_training.trainer.setup.run_plan import plan_policy
+from activemimic_training.trainer.setup.train_config import load_train_config
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from activemimic_bringup.control.continuing import Continuation
-from activemimic_bringup.evaluation.latency import LateChunks, Latencies
-from activemimic_policy.execution.chunk import Chunk
-from activemimic_policy.execution.joining import make_joining
-from activemimic_policy.execution.player import ChunkPlayer, Wanted
+from activemimic_control.joining import make_joining
+from activemimic_control.player import ChunkPlayer, Wanted
+from activemimic_description.chunk import Chunk
+from activemimic_policy.continuing import Continuation
 from activemimic_policy.inference import InFlight
 from activemimic_policy.model.flow import ActionPrefix, euler, guided_euler, prefix_weights
+from activemimic_rollout.agents.latency import LateChunks, Latencies
 from joined_run import Run
 from torch import Tensor
 

@@ -1,7 +1,7 @@
 """Writes the pages of docs/reference that `pages` names from the code; with --check it only looks.
 
-What it reads is data (contracts, `nodes/topics.py`, `nodes/parameters.py`, `graph.py`) and the command line's own
-declarations, so that neither ROS nor a GPU is needed.
+What it reads is data (contracts, `activemimic_description/stack_topics.py`, `launching/parameters.py`, `graph.py`) and
+the command line's own declarations, so that neither ROS nor a GPU is needed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from activemimic_bringup.checked_policy import SHIPPED
 from activemimic_bringup.cli.main import app
-from activemimic_bringup.evaluation.plan import FIRST_HELD_OUT_SEED, published_plan
-from activemimic_bringup.graph import GRAPHS
-from activemimic_bringup.nodes.parameters import NODES, Parameter
-from activemimic_bringup.nodes.topics import SERVICES, TOPICS
-from activemimic_bringup.publishing import published_evaluations, success_table
+from activemimic_bringup.launching.graph import GRAPHS
+from activemimic_bringup.launching.parameters import NODES, Parameter
 from activemimic_description.contract import Contract, load_contract
+from activemimic_description.stack_topics import SERVICES, TOPICS
+from activemimic_policy.checked_policy import SHIPPED
+from activemimic_rollout.publishing import published_evaluations, success_table
+from activemimic_rollout.trials.trial_plan import FIRST_HELD_OUT_SEED, published_plan
 from activemimic_sim.tasks import TASKS
 from activemimic_sim.tasks.task import LASTS_S
-from activemimic_sim.variations import VARIATIONS
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.trainer.config import TrainConfig
+from activemimic_sim.world.variations import VARIATIONS
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.trainer.setup.train_config import TrainConfig
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -98,7 +98,7 @@ def policies_page() -> str:
     lines = [
         "# Shipped policies",
         WRITTEN,
-        "They lie in `activemimic_bringup/activemimic_bringup/checkpoints`, each with its card, its training "
+        "They lie in `activemimic_policy/activemimic_policy/checkpoints`, each with its card, its training "
         "configuration and its evaluations, and are found by their names: `activemimic eval --task finding --policy "
         "finding`, `activemimic up sim task:=finding checkpoint:=finding`. All are trained and tried in simulation. "
         "None of the scenes they were tried in was seen by training. The intervals (Wilson) are those of the trials "

@@ -1,9 +1,9 @@
 """Trials in the simulator, run by the evaluator.
 
-The arguments and nodes are those of graph `evaluate` in activemimic_bringup/graph.py: `ros2 launch -s` lists them.
+Arguments and nodes are those of graph `evaluate` in `activemimic_bringup/launching/graph.py` (see `ros2 launch -s`).
 """
 
-from activemimic_bringup.ros_launch import launch_description
+from activemimic_bringup.launching.ros_launch import launch_description
 
 from launch import LaunchDescription
 

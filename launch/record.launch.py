@@ -1,9 +1,9 @@
 """Recorder and controller, for teleoperated episodes.
 
-The arguments and nodes are those of graph `record` in activemimic_bringup/graph.py: `ros2 launch -s` lists them.
+Arguments and nodes are those of graph `record` in activemimic_bringup/launching/graph.py (`ros2 launch -s` lists them).
 """
 
-from activemimic_bringup.ros_launch import launch_description
+from activemimic_bringup.launching.ros_launch import launch_description
 
 from launch import LaunchDescription
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 
 import numpy as np
+from activemimic_data.bags import EpisodeWriter
+from activemimic_data.bags.sources import CONTROL
 from activemimic_description.codec import encode_command, encode_image
 from activemimic_description.contract import Contract, load_contract
 from activemimic_description.messages import BagMessages
-from activemimic_training.bags import EpisodeWriter
-from activemimic_training.bags.sources import CONTROL
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000_000_000

@@ -20,16 +20,16 @@ from typing import Any, TypeVar
 import safetensors
 import safetensors.torch
 import torch
+from activemimic_description.common.atomic import written_beside
+from activemimic_description.common.strict import explain, parse_json, parse_section
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from activemimic_policy.atomic import written_beside
-from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
+from activemimic_policy.model.model_config import ModelConfig
 from activemimic_policy.normalization import Normalization
 from activemimic_policy.runtime.onnx import read_export
 from activemimic_policy.spec import PolicySpec
-from activemimic_policy.strict import explain, parse_json, parse_section
 from activemimic_policy.tokenizer import Tokenizer, TokenizerError
 
 FORMAT_VERSION = 2

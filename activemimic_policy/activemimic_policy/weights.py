@@ -23,8 +23,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy
+from activemimic_policy.model.model_config import ModelConfig
 
 # Applied in this order, to every key.
 _RENAMES = (

@@ -10,8 +10,8 @@ import torch
 from activemimic_description.contract import Contract
 from activemimic_description.robot import load_robot
 from activemimic_policy.checkpoint import Checkpoint, save_checkpoint
-from activemimic_policy.model.config import preset
 from activemimic_policy.model.flow_policy import FlowPolicy
+from activemimic_policy.model.model_config import preset
 from activemimic_policy.normalization import Normalization, Statistics
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer

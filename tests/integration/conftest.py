@@ -19,8 +19,8 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2: rclpy is not importable")
 
-from activemimic_bringup.graph import NodeSpec, shared_environment  # noqa: E402
-from activemimic_bringup.runtime import command_line  # noqa: E402
+from activemimic_bringup.launching.graph import NodeSpec, shared_environment  # noqa: E402
+from activemimic_bringup.launching.processes import command_line  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
-from activemimic_bringup.nodes.topics import DISCARD, HOLD, START
-from activemimic_bringup.nodes.trials import TrialError
 from activemimic_description.codec import decode_slots, encode_command
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
+from activemimic_description.stack_topics import DISCARD, HOLD, START
+from activemimic_rollout.trials.trial_series import TrialError
 from trajectory_msgs.msg import JointTrajectory
 
 CONTRACT = load_contract("g1_sim")

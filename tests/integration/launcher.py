@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from activemimic_description.lifetime import lives
+from activemimic_description.common.lifetime import lives
 
 from .conftest import World, wait_until
 from .fault_scene import PERIOD_S, STILL, Scene, assert_within_limits, speed

@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import rclpy
-from activemimic_bringup.control.chunk_fields import write_trajectory
+from activemimic_description.chunk import Chunk
+from activemimic_description.chunk_fields import write_trajectory
 from activemimic_description.codec import decode_slots
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_policy.execution.chunk import Chunk
 from trajectory_msgs.msg import JointTrajectory
 
 STEP_NS, POINTS, PERIOD_S = 33_333_333, 24, 0.2

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.graph import FASTDDS_PROFILE
-from activemimic_bringup.operator_key import controllers_key
+from activemimic_bringup.launching.graph import FASTDDS_PROFILE
+from activemimic_bringup.nodes.operator_key import controllers_key
 from activemimic_description.contract import load_contract
 
 from .checkpoints import untrained_checkpoint

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from activemimic_bringup.control.chunk_fields import write_trajectory
+from activemimic_description.chunk import Chunk
+from activemimic_description.chunk_fields import write_trajectory
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages
-from activemimic_policy.execution.chunk import Chunk
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from activemimic_bringup.control.chunk_fields import TRAJECTORY, write_trajectory
+from activemimic_description.chunk import Chunk
+from activemimic_description.chunk_fields import TRAJECTORY, write_trajectory
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_policy.execution.chunk import Chunk
 
 from .conftest import World, wait_until
 from .fault_scene import (

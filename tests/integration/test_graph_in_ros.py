@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from activemimic_bringup.graph import GRAPHS
-from activemimic_bringup.nodes.parameters import NODES
-from activemimic_bringup.nodes.topics import SERVICES, TOPICS
-from activemimic_bringup.runtime import RunningGraph
+from activemimic_bringup.launching.graph import GRAPHS
+from activemimic_bringup.launching.parameters import NODES
+from activemimic_bringup.launching.processes import RunningGraph
+from activemimic_data.bags import load_episode_info
 from activemimic_description.codec import decode_slots, encode_slots
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_training.bags import load_episode_info
+from activemimic_description.stack_topics import SERVICES, TOPICS
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger

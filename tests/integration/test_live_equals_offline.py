@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
-from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 from activemimic_bringup.nodes.node import qos_profile
 from activemimic_bringup.nodes.policy_node import PolicyNode
-from activemimic_bringup.nodes.topics import CHUNK
+from activemimic_data.bags import EpisodeReader
+from activemimic_data.bags.reader import RawMessage
+from activemimic_data.dataset import Dataset, build_dataset
+from activemimic_data.dataset.align import Row, aligned_rows
 from activemimic_description.codec import stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class, stamp
+from activemimic_description.stack_topics import CHUNK
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import Policy
 from activemimic_policy.transforms import Array, Sample, apply, input_steps, stack_cameras
-from activemimic_training.bags import EpisodeReader
-from activemimic_training.bags.reader import RawMessage
-from activemimic_training.dataset import Dataset, build_dataset
-from activemimic_training.dataset.align import Row, aligned_rows
+from activemimic_rollout.synchronous.demonstrations import DemonstrationPlan, generate
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from trajectory_msgs.msg import JointTrajectory

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from activemimic_bringup.graph import RESPAWN_DELAY_S
+from activemimic_bringup.launching.graph import RESPAWN_DELAY_S
 
 from .checkpoints import untrained_checkpoint
 from .conftest import World

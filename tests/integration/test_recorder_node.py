@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from activemimic_data.bags import EpisodeReader, find_episodes, load_episode_info, recover
+from activemimic_data.dataset import build_dataset
 from activemimic_description.codec import encode_command
+from activemimic_description.common.durable import RESERVE_BYTES
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_training.bags import EpisodeReader, find_episodes, load_episode_info, recover
-from activemimic_training.bags.durable import RESERVE_BYTES
-from activemimic_training.dataset import build_dataset
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from std_srvs.srv import SetBool, Trigger

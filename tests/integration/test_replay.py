@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from activemimic_bringup.nodes.bag_replay import shifted
 from activemimic_bringup.nodes.node import qos_profile
-from activemimic_bringup.nodes.replay import shifted
+from activemimic_data.bags import EpisodeReader
 from activemimic_description.codec import stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import BagMessages, header, ros_class
-from activemimic_training.bags import EpisodeReader
 from rclpy.serialization import deserialize_message
 from synthetic import write_episode
 

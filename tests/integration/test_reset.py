@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from activemimic_bringup.graph import GRAPHS
-from activemimic_bringup.runtime import RunningGraph
+from activemimic_bringup.launching.graph import GRAPHS
+from activemimic_bringup.launching.processes import RunningGraph
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory

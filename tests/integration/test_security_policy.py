@@ -13,11 +13,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from activemimic_bringup.graph import GRAPHS, enclave
+from activemimic_bringup.launching.graph import GRAPHS, enclave
+from activemimic_bringup.launching.processes import RunningGraph
+from activemimic_bringup.launching.security import Access, accesses, policy_xml
 from activemimic_bringup.nodes.ros_client import RosClient
-from activemimic_bringup.nodes.watcher import Watcher
-from activemimic_bringup.runtime import RunningGraph
-from activemimic_bringup.security import Access, accesses, policy_xml
+from activemimic_bringup.watching.watcher import Watcher
 from activemimic_description.contract import load_contract
 
 from .checkpoints import untrained_checkpoint

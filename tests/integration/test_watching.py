@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.watching.stages import OF_CONTROLLER, OF_POLICY, STAGES, ChunkStages
 from activemimic_description.contract import load_contract
+from activemimic_description.latency_stages import OF_CONTROLLER, OF_POLICY, STAGES, ChunkStages
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_srvs.srv import Trigger
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from activemimic_bringup.nodes.parameters import CONTROLLER
+from activemimic_bringup.launching.parameters import CONTROLLER
+from activemimic_bringup.nodes.operator_key import VALID_S, answer, read_key
 from activemimic_bringup.nodes.ros_client import RosClient
-from activemimic_bringup.nodes.trials import TrialError
-from activemimic_bringup.operator_key import VALID_S, answer, read_key
 from activemimic_description.contract import load_contract
+from activemimic_rollout.trials.trial_series import TrialError
 from rcl_interfaces.msg import Log, ParameterEvent
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter

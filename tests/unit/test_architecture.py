@@ -10,54 +10,66 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "ros2_ws/src"
 FOLDERS = {
-    "activemimic_description": ROOT / "ros2_ws/src/activemimic_description",
-    "activemimic_sim": ROOT / "ros2_ws/src/activemimic_sim",
+    "activemimic_description": SOURCES / "activemimic_description",
+    "activemimic_control": SOURCES / "activemimic_control",
     "activemimic_policy": ROOT / "activemimic_policy",
+    "activemimic_data": SOURCES / "activemimic_data",
+    "activemimic_sim": SOURCES / "activemimic_sim",
+    "activemimic_rollout": SOURCES / "activemimic_rollout",
     "activemimic_training": ROOT / "training",
     "activemimic_bringup": ROOT / "activemimic_bringup",
 }
 ROS_PACKAGES = [name for name in FOLDERS if name != "activemimic_training"]
+ON_THE_ROBOT = {"activemimic_description", "activemimic_control", "activemimic_policy", "activemimic_data"}
 MAY_IMPORT = {
     "activemimic_description": set(),
-    "activemimic_policy": set(),
-    "activemimic_sim": {"activemimic_description"},
-    "activemimic_training": {"activemimic_description", "activemimic_policy"},
-    "activemimic_bringup": {
-        "activemimic_description",
-        "activemimic_policy",
-        "activemimic_sim",
-        "activemimic_training",
-    },
+    "activemimic_control": {"activemimic_description"},
+    "activemimic_policy": {"activemimic_description", "activemimic_control"},
+    "activemimic_data": {"activemimic_description"},
+    "activemimic_sim": {"activemimic_description", "activemimic_control"},
+    "activemimic_rollout": ON_THE_ROBOT | {"activemimic_sim"},
+    "activemimic_training": ON_THE_ROBOT | {"activemimic_sim", "activemimic_rollout"},
+    "activemimic_bringup": set(FOLDERS),
 }
-# The only modules that run with ROS alone. `nodes/parameters.py` is data and must not import it either.
+WITHOUT_TORCH = ("activemimic_description", "activemimic_control", "activemimic_data")
+NODES_ON_THE_ROBOT = ("policy_node", "controller_node", "recorder_node")
+# The only modules that run with ROS alone. `launching/parameters.py` is data and must not import it either.
 WITH_ROS = re.compile(
-    r"activemimic_bringup\.nodes\.(?!parameters$)\w+|activemimic_bringup\.cli\.manual|activemimic_sim\.sim_node"
+    r"activemimic_bringup\.nodes\.(?!operator_key$|manual_recording$)\w+|activemimic_bringup\.cli\.manual"
+    r"|activemimic_bringup\.watching\.watcher|activemimic_sim\.sim_node"
 )
 # May import ROS inside a function: what makes the installed message classes.
 WITH_ROS_LATER = {"activemimic_description.messages"}
-WITH_LAUNCH = {"activemimic_bringup.ros_launch"}
+WITH_LAUNCH = {"activemimic_bringup.launching.ros_launch"}
 IS_ROS = re.compile(r"rclpy|rcl_interfaces|rosidl\w*|std_srvs|builtin_interfaces|\w+_msgs")
 IS_LAUNCH = re.compile(r"launch|launch_ros")
 UNSAFE_YAML = re.compile(r"yaml\.(?:unsafe_load|full_load|Loader|UnsafeLoader|FullLoader)\b")
 MOST_BYTES = 1_000_000
-CHECKPOINTS = ROOT / "activemimic_bringup/activemimic_bringup/checkpoints"
+CHECKPOINTS = ROOT / "activemimic_policy/activemimic_policy/checkpoints"
 MOST_CHECKPOINT_BYTES = 15_000_000  # of all that are shipped
 
 
 @dataclass(frozen=True)
 class Import:
-    """One import statement's target. `at_start`: it runs when the module is imported."""
+    """A module, or a name in it, that is imported. `at_start`: when the importing module is imported itself."""
 
     module: str
     line: int
     target: str
     at_start: bool
+    name: str = ""
+
+    @property
+    def full(self) -> str:
+        return f"{self.target}.{self.name}" if self.name else self.target
 
     @property
     def top(self) -> str:
@@ -89,7 +101,7 @@ def _walk(name: str, node: ast.AST, at_start: bool) -> Iterator[Import]:
             yield from (Import(name, child.lineno, alias.name, at_start) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             assert child.level == 0, f"{name}, line {child.lineno}: a relative import"
-            yield Import(name, child.lineno, child.module or "", at_start)
+            yield from (Import(name, child.lineno, child.module or "", at_start, alias.name) for alias in child.names)
         else:
             inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             yield from _walk(name, child, at_start and not inside)
@@ -116,6 +128,60 @@ def test_a_package_imports_of_ours_only_what_it_may(package: str) -> None:
     assert wrong == []
 
 
+def test_nothing_on_the_robot_needs_what_is_not_installed_there() -> None:
+    """Policy node, controller and recorder run without simulator, rollouts and training; most of it without torch."""
+    for package in WITHOUT_TORCH:
+        assert [str(found) for found in IMPORTS if found.module.startswith(package) and found.top == "torch"] == []
+    elsewhere = set(FOLDERS) - ON_THE_ROBOT - {"activemimic_bringup"}
+    for node in NODES_ON_THE_ROBOT:
+        reached = reachable(f"activemimic_bringup.nodes.{node}")
+        assert {name for name in reached if name.split(".")[0] in elsewhere} == set(), node
+
+
+def test_the_rooms_of_a_package_do_not_import_each_other_in_circles() -> None:
+    for package in FOLDERS:
+        assert circles(package, depth=2) == [], package
+    for room in ("activemimic_training.egocentric", "activemimic_training.trainer"):
+        assert circles(room, depth=3) == [], room
+
+
+def reachable(start: str) -> set[str]:
+    """Every module of ours that is imported when `start` is."""
+    found, pending = {start}, [start]
+    while pending:
+        module = pending.pop()
+        for name in {*_targets(module), *_parents(module)} - found:
+            found.add(name)
+            pending.append(name)
+    return found
+
+
+def _parents(module: str) -> set[str]:
+    parts = module.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts))} & set(MODULES)
+
+
+def _targets(module: str, at_start: bool = True) -> set[str]:
+    """The modules of ours that `module` imports: names that are modules themselves, else the modules they come from."""
+    imported = {found.full for found in IMPORTS if found.module == module and (found.at_start or not at_start)}
+    return {full if full in MODULES else full.rpartition(".")[0] for full in imported} & set(MODULES)
+
+
+def circles(prefix: str, depth: int) -> list[list[str]]:
+    """Rooms below `prefix` that import each other in a circle. A room is a sub-package, or a module beside them."""
+    edges: dict[str, set[str]] = {}
+    for module in (name for name in MODULES if name.startswith(prefix + ".")):
+        for target in _targets(module, at_start=False):
+            rooms = [".".join(name.split(".")[:depth]) for name in (module, target)]
+            if rooms[0] != rooms[1] and target.startswith(prefix + "."):
+                edges.setdefault(rooms[0], set()).add(rooms[1])
+    try:
+        list(TopologicalSorter(edges).static_order())
+    except CycleError as error:
+        return [error.args[1]]
+    return []
+
+
 def test_only_nodes_import_ros() -> None:
     wrong = [
         str(found)
@@ -137,7 +203,7 @@ def test_launch_files_only_name_their_graph() -> None:
     assert files
     for path in files:
         targets = {found.target for found in imports_of(path.name, path)}
-        assert targets <= {"launch", "activemimic_bringup.ros_launch", "__future__"}, path.name
+        assert targets <= {"launch", "activemimic_bringup.launching.ros_launch", "__future__"}, path.name
 
 
 def test_everything_but_the_nodes_can_be_imported_without_ros() -> None:

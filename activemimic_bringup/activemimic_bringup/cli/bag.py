@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, print_error
+from activemimic_bringup.cli.error_exit import FAILED, print_error
 
 if TYPE_CHECKING:
-    from activemimic_training.bags import EpisodeInfo, Verdict
+    from activemimic_data.bags import EpisodeInfo, Verdict
     from rich.console import Console
 
 app = typer.Typer(no_args_is_help=True, help="Look at recorded episodes, judge, mend and replay them.")
@@ -23,7 +23,7 @@ Episodes = Annotated[list[Path], typer.Argument(help="Episode folders, or folder
 @app.command()
 def info(episodes: Episodes) -> None:
     """What episodes are about, and what was recorded of them. Exits with 1 if one cannot be read."""
-    from activemimic_training.bags import BagError, EpisodeReader
+    from activemimic_data.bags import BagError, EpisodeReader
     from rich.table import Table
     from rich.text import Text
 
@@ -60,8 +60,8 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Judge episodes: rates, gaps, stamps, frozen cameras, limits, losses, takeovers. Exits with 1 if one is bad."""
-    from activemimic_training.bags import BagError, load_episode_info
-    from activemimic_training.bags import validate as judge
+    from activemimic_data.bags import BagError, load_episode_info
+    from activemimic_data.bags import validate as judge
 
     folders = _found(episodes)
     verdicts = []
@@ -93,8 +93,8 @@ def recover(
     ],
 ) -> None:
     """Make episodes of what killed recorders and damaged files have left. Exits with 1 if one cannot be recovered."""
-    from activemimic_training.bags import BagError
-    from activemimic_training.bags import recover as run
+    from activemimic_data.bags import BagError
+    from activemimic_data.bags import recover as run
 
     console, failed = _console(), False
     for folder in _found(episodes):
@@ -132,13 +132,13 @@ def play(
     from activemimic_bringup.cli.robot import require_ros
 
     require_ros()
-    from activemimic_training.bags import EpisodeReader
+    from activemimic_data.bags import EpisodeReader
 
-    from activemimic_bringup.graph import discovery_environment, shared_environment
+    from activemimic_bringup.launching.graph import discovery_environment, shared_environment
 
     # As the nodes: raw images do not fit into Fast DDS's default, and no robot in the network shall see them.
     os.environ.update({**shared_environment(), **discovery_environment()})
-    from activemimic_bringup.nodes.replay import Replay
+    from activemimic_bringup.nodes.bag_replay import Replay
 
     reader, console = EpisodeReader(episode), _console()
     with Replay(reader, topics, rate, now) as replay:
@@ -151,7 +151,7 @@ def play(
 
 
 def _found(episodes: list[Path]) -> list[Path]:
-    from activemimic_training.bags import BagError, find_episodes
+    from activemimic_data.bags import BagError, find_episodes
 
     if not (folders := find_episodes(episodes)):
         raise BagError(f"no recorded episode at {', '.join(map(str, episodes))}")
@@ -160,8 +160,8 @@ def _found(episodes: list[Path]) -> list[Path]:
 
 def _print_topics(console: Console, read: list) -> None:
     """Per topic over all the episodes; the lowest rate is red if it is too low."""
-    from activemimic_training.bags.episode import LOW_RATE
-    from activemimic_training.bags.validation import expected_rates
+    from activemimic_data.bags.bag_validation import expected_rates
+    from activemimic_data.bags.episode import LOW_RATE
     from rich.table import Table
     from rich.text import Text
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, print_error
+from activemimic_bringup.cli.error_exit import FAILED, print_error
 
 if TYPE_CHECKING:
-    from activemimic_training.dataset import BuildResult
+    from activemimic_data.dataset import BuildResult
 
 
 class BuildReport:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from activemimic_bringup.cli.build_report import BuildReport
-from activemimic_bringup.cli.errors import FAILED, UsageProblem
+from activemimic_bringup.cli.error_exit import FAILED, UsageProblem
 
 app = typer.Typer(no_args_is_help=True, help="Turn recorded episodes into a dataset, and look at it.")
 imports = typer.Typer(no_args_is_help=True, help="Make a dataset of others' recordings.")
@@ -35,7 +35,7 @@ def build(
     ] = False,
 ) -> None:
     """Convert episodes to a LeRobotDataset folder; split them at gaps. Exits with 1 if a bag could not be read."""
-    from activemimic_training.dataset import build_dataset
+    from activemimic_data.dataset import build_dataset
 
     with BuildReport() as report:
         result = build_dataset(
@@ -74,7 +74,7 @@ def import_agibot(
     version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
 ) -> None:
     """Import AgiBot-World. Sources disagree on some units and orders of it: those are options."""
-    from activemimic_training.importers import AgibotOptions, import_agibot_world
+    from activemimic_data.importers import AgibotOptions, import_agibot_world
 
     options = AgibotOptions(
         contract,
@@ -106,7 +106,7 @@ def import_ego(
     version: Annotated[str, typer.Option("--format", help="Layout of LeRobot: v3.0 or v2.1.")] = "v3.0",
 ) -> None:
     """Import EgoMimic's demonstrations."""
-    from activemimic_training.importers import EgomimicOptions, import_egomimic
+    from activemimic_data.importers import EgomimicOptions, import_egomimic
 
     options = EgomimicOptions(
         instruction,
@@ -126,7 +126,7 @@ def inspect(
     html: Annotated[Path | None, typer.Option(help="Where the page goes; default: inside the first dataset.")] = None,
 ) -> None:
     """Write a page to look at, and print what stands out."""
-    from activemimic_training.dataset import inspect_datasets
+    from activemimic_training.analysis.inspect import inspect_datasets
     from rich.console import Console
     from rich.table import Table
 
@@ -160,11 +160,10 @@ def replay(
     task did not succeed.
     """
     import numpy as np
+    from activemimic_rollout.agents.recorded_actions import load_recorded
+    from activemimic_rollout.synchronous.replay_in_simulation import replay as run
     from rich.console import Console
     from rich.table import Table
-
-    from activemimic_bringup.evaluation.recorded_actions import load_recorded
-    from activemimic_bringup.evaluation.replay import replay as run
 
     recorded = load_recorded(episode)
     console = Console(highlight=False)
@@ -190,11 +189,10 @@ def openloop(
     episodes: Annotated[str, typer.Option(help="Numbers and ranges, such as 0,3,10-12; default: the first five.")] = "",
 ) -> None:
     """Run a policy on recorded observations, and draw its chunks over what was recorded."""
-    from activemimic_training.openloop import run_openloop
+    from activemimic_policy.checked_policy import checkpoint_folder
+    from activemimic_training.analysis import run_openloop
     from rich.console import Console
     from rich.progress import Progress
-
-    from activemimic_bringup.checked_policy import checkpoint_folder
 
     folder = checkpoint_folder(checkpoint)
     chosen = _numbers("--episodes", episodes) if episodes else None

@@ -10,10 +10,10 @@ import typer
 
 from activemimic_bringup.cli.build_report import BuildReport
 from activemimic_bringup.cli.ego_truth import hot3d, synthesize
-from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
+from activemimic_bringup.cli.error_exit import FAILED, UsageProblem, print_error
 
 if TYPE_CHECKING:
-    from activemimic_training.egocentric.pipeline import RunStatus, StageProgress
+    from activemimic_training.egocentric.run.pipeline import RunStatus, StageProgress
 
 _SHOWN = 10  # reasons; a corpus may have thousands
 
@@ -43,8 +43,8 @@ def run(
     retry: Annotated[bool, typer.Option("--retry", help="Also items that failed before as they are now.")] = False,
 ) -> None:
     """Bring videos through the stages. Exits with 1 if an item failed; the others are done all the same."""
-    from activemimic_training.egocentric.config import load_config
-    from activemimic_training.egocentric.pipeline import run as run_pipeline
+    from activemimic_training.egocentric.run.pipeline import run as run_pipeline
+    from activemimic_training.egocentric.settings.pipeline_config import load_config
     from rich.console import Console
 
     if executor not in ("local", "ray"):
@@ -69,7 +69,7 @@ def run(
 @app.command()
 def status(out: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
     """What a run has done so far, what failed and why; also while it is at work."""
-    from activemimic_training.egocentric.status import run_status
+    from activemimic_training.egocentric.run.status import run_status
     from rich.console import Console
     from rich.table import Table
 
@@ -98,7 +98,7 @@ def export(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Make a dataset of the trajectories that a run kept. Killed, the same command goes on."""
-    from activemimic_training.egocentric.corpus import export_run
+    from activemimic_training.egocentric.episodes.corpus import export_run
 
     if image_px % 2:
         raise UsageProblem(f"--image-px {image_px}: expected an even number")
@@ -117,8 +117,8 @@ def evaluate(
     config: Annotated[Path | None, typer.Option(help="YAML file of tolerances and tiers.")] = None,
 ) -> None:
     """Hold estimated camera and wrists against true ones: recovery rates, errors, coverage, jitter."""
-    from activemimic_training.egocentric.evaluate import evaluate as run
-    from activemimic_training.egocentric.evaluate import load_evaluate_config
+    from activemimic_training.egocentric.quality.evaluate import evaluate as run
+    from activemimic_training.egocentric.quality.evaluate import load_evaluate_config
     from rich.console import Console
 
     from activemimic_bringup.cli.ego_figures import show_figures
@@ -140,9 +140,9 @@ def view(
     rerun: Annotated[Path | None, typer.Option(help="Write a Rerun recording (.rrd) as well.")] = None,
 ) -> None:
     """An episode as a page: video with what comes next drawn in, paths in space, confidence and findings over time."""
-    from activemimic_training.egocentric.looking.episode import load_episode
-    from activemimic_training.egocentric.looking.page import write_episode_page
-    from activemimic_training.egocentric.looking.recording import write_recording
+    from activemimic_training.egocentric.looking.episode_page import write_episode_page
+    from activemimic_training.egocentric.looking.episode_view import load_episode
+    from activemimic_training.egocentric.looking.rerun_recording import write_recording
 
     found = load_episode(source, episode)
     page = out or Path(f"{found.name.replace(' ', '_')}.html")
@@ -159,8 +159,8 @@ def corpus(
     out: Annotated[Path, typer.Option(help="The page.")] = Path("corpus.html"),
 ) -> None:
     """A whole corpus as a page: what is done in it, durations, what was left out and why, hands, scale, licences."""
-    from activemimic_training.egocentric.looking.corpus import read_corpus
     from activemimic_training.egocentric.looking.corpus_page import write_corpus_page
+    from activemimic_training.egocentric.looking.corpus_view import read_corpus
 
     write_corpus_page(run, read_corpus(run), out)
     typer.echo(f"{run}: {out}")

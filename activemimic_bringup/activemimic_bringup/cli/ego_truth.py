@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, print_error
+from activemimic_bringup.cli.error_exit import FAILED, print_error
 
 
 def synthesize(
@@ -23,9 +23,8 @@ def synthesize(
 ) -> None:
     """Render a person's view of the four tasks, with camera, wrists and K known exactly."""
     from activemimic_sim.egocentric.tasks import TASKS
+    from activemimic_training.egocentric.synthesis import synthesize as run
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from activemimic_bringup.synthesis import synthesize as run
 
     with Progress(TextColumn("videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         progress = bar.add_task("videos", total=episodes)
@@ -39,7 +38,7 @@ def hot3d(
     out: Annotated[Path, typer.Option(help="Folder of the videos; those in it are kept.")],
 ) -> None:
     """Unpack HOT3D-Clips into folders that `ego run` reads, upright, with the truth for `ego evaluate` beside them."""
-    from activemimic_training.egocentric.hot3d import convert
+    from activemimic_training.egocentric.ingest.hot3d import convert
 
     failed = 0
     for reason in convert(archives, out):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activemimic_bringup.cli.errors import UsageProblem
+from activemimic_bringup.cli.error_exit import UsageProblem
 
 if TYPE_CHECKING:
-    from activemimic_bringup.evaluation.plan import TrialPlan
+    from activemimic_rollout.trials.trial_plan import TrialPlan
 
 
 def train(
@@ -24,7 +24,7 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node N --no-python activemimic train CONFIG.
     """
-    from activemimic_training.trainer.config import load_train_config
+    from activemimic_training.trainer.setup.train_config import load_train_config
 
     chosen = load_train_config(config, overrides or [])
 
@@ -45,7 +45,7 @@ def losses(
     out: Annotated[Path, typer.Option(help="The picture, PNG.")] = Path("losses.png"),
 ) -> None:
     """Draw the losses of training runs over their steps: of all numbers, and of camera and wrists apart."""
-    from activemimic_training.trainer.plot import plot_losses
+    from activemimic_training.trainer.checks.learning_curves import plot_losses
 
     names = [run.name for run in runs]
     unique = len(set(names)) == len(names)
@@ -135,12 +135,11 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Folder of the other, on the same trials.")],
 ) -> None:
     """Compare two policies trial by trial, with an exact McNemar test."""
+    from activemimic_rollout.trials.compare import compare as run
+    from activemimic_rollout.trials.results import read_results
+    from activemimic_rollout.trials.statistics import success_text
     from rich.console import Console
     from rich.table import Table
-
-    from activemimic_bringup.evaluation.compare import compare as run
-    from activemimic_bringup.evaluation.results import read_results
-    from activemimic_bringup.evaluation.statistics import success_text
 
     results = [read_results(folder / "results.json") for folder in (first, second)]
     outcome = run(*results)
@@ -159,9 +158,8 @@ def compare(
 
 
 def _plan(task: str, plan: Path | None, first_seed: int | None, trials: int | None) -> TrialPlan:
+    from activemimic_rollout.trials.trial_plan import load_plan, published_plan, seed_series
     from activemimic_sim.tasks import make_task
-
-    from activemimic_bringup.evaluation.plan import load_plan, published_plan, seed_series
 
     make_task(task)
     if first_seed is not None:
@@ -184,6 +182,10 @@ def _evaluate_in_lockstep(
     zeroed_cameras: tuple[str, ...],
     instruction: str,
 ) -> None:
+    from activemimic_rollout.reports.report import chunks_text, write_report
+    from activemimic_rollout.synchronous.trials_in_simulation import LockstepPlan
+    from activemimic_rollout.synchronous.trials_in_simulation import evaluate as run
+    from activemimic_rollout.trials.statistics import success_text
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -193,11 +195,6 @@ def _evaluate_in_lockstep(
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
-
-    from activemimic_bringup.evaluation.lockstep import LockstepPlan
-    from activemimic_bringup.evaluation.lockstep import evaluate as run
-    from activemimic_bringup.evaluation.report import chunks_text, write_report
-    from activemimic_bringup.evaluation.statistics import success_text
 
     console = Console(highlight=False)
     columns = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -254,8 +251,8 @@ def _evaluate_through_ros(
     }
     code = run_graph("evaluate", texts)
     if (out / "results.json").exists():
-        from activemimic_bringup.evaluation.recording import write_videos
-        from activemimic_bringup.evaluation.report import write_report
+        from activemimic_rollout.reports.recorded_trial import write_videos
+        from activemimic_rollout.reports.report import write_report
 
         write_videos(out)
         typer.echo(f"report: {write_report(out)}")

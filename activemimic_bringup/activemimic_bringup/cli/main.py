@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from activemimic_bringup.cli import bag, data, ego, learning, operate, policy, robot, security, simulation, watch
-from activemimic_bringup.cli.errors import ErrorGroup
+from activemimic_bringup.cli.error_exit import ErrorGroup
 
 app = typer.Typer(
     name="activemimic",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
-from activemimic_bringup.cli.errors import UsageProblem
+from activemimic_bringup.cli.error_exit import UsageProblem
 from activemimic_bringup.nodes.manual_recording import ManualRecording
 from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
 from activemimic_bringup.watching.recorder_view import recorder_view

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED, print_error
+from activemimic_bringup.cli.error_exit import FAILED, print_error
 from activemimic_bringup.cli.robot import require_ros
 
 PATIENCE_S = 5.0
@@ -43,12 +43,13 @@ def robot(
     One line says what came of it; exit code 1 if the controller refuses or is not there.
     """
     require_ros()
-    from activemimic_bringup.graph import shared_environment
+    from activemimic_bringup.launching.graph import shared_environment
 
     os.environ.update(shared_environment())  # as the nodes: they find each other sooner
+    from activemimic_description.stack_topics import HOLD
+    from activemimic_rollout.trials.trial_series import TrialError
+
     from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
-    from activemimic_bringup.nodes.topics import HOLD
-    from activemimic_bringup.nodes.trials import TrialError
 
     with spinning_node("operator") as node:
         client = RosClient(node, PATIENCE_S, str(key_file or ""))

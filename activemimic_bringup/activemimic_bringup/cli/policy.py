@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from activemimic_bringup.cli.errors import UsageProblem
+from activemimic_bringup.cli.error_exit import UsageProblem
 
 if TYPE_CHECKING:
     from activemimic_policy.benchmark.measure import Measurement
@@ -21,11 +21,10 @@ def inspect(
     checkpoint: Annotated[str, typer.Argument(help="The checkpoint's folder, or a shipped one's name.")],
 ) -> None:
     """Print what a checkpoint needs and gives, how it was trained, and which slots its data hardly moved."""
+    from activemimic_policy.checked_policy import checkpoint_folder
     from activemimic_policy.checkpoint import describe_checkpoint
     from rich.console import Console
     from rich.table import Table
-
-    from activemimic_bringup.checked_policy import checkpoint_folder
 
     about = describe_checkpoint(checkpoint_folder(checkpoint))
     slots = about.pop("normalization")
@@ -49,9 +48,9 @@ def convert(
 ) -> None:
     """Take over PaliGemma's or pi0's weights, in any layout they are published in, as the start of a training."""
     import safetensors.torch
-    from activemimic_policy.atomic import written_beside
-    from activemimic_policy.model.config import PALIGEMMA_VOCABULARY
-    from activemimic_policy.model.config import preset as preset_named
+    from activemimic_description.common.atomic import written_beside
+    from activemimic_policy.model.model_config import PALIGEMMA_VOCABULARY
+    from activemimic_policy.model.model_config import preset as preset_named
     from activemimic_policy.weights import convert as run
     from activemimic_policy.weights import read_weights
     from rich.console import Console
@@ -85,7 +84,7 @@ def export(
     """Write a checkpoint's network as ONNX graphs into its folder, checked against the network, for runtime onnx."""
     from activemimic_policy.checkpoint import ONNX, WEIGHTS, file_sha256, load_checkpoint
     from activemimic_policy.model.flow_policy import FlowPolicy
-    from activemimic_policy.runtime.export import export_onnx
+    from activemimic_policy.runtime.onnx_export import export_onnx
     from rich.console import Console
 
     if unknown := sorted(set(precision) - {"fp32", "int8"}):
@@ -119,9 +118,9 @@ def publish(
     ] = None,
 ) -> None:
     """Write a checkpoint as it is given to others: half the size, with its data card and its evaluations."""
-    from activemimic_bringup.checked_policy import checkpoint_folder
-    from activemimic_bringup.publishing import CARD
-    from activemimic_bringup.publishing import publish as run
+    from activemimic_policy.checked_policy import checkpoint_folder
+    from activemimic_rollout.publishing import CARD
+    from activemimic_rollout.publishing import publish as run
 
     changed = {"noise_scale": noise_scale, "execute_steps": execute_steps}
     served = {field: value for field, value in changed.items() if value is not None}
@@ -150,10 +149,9 @@ def bench(
 ) -> None:
     """Time inference: prefix, step and whole, against the device's limits and against a policy without a cache."""
     from activemimic_policy.benchmark.measure import Subject, measure, system
-    from activemimic_policy.model.config import PALIGEMMA_VOCABULARY, PRESETS
+    from activemimic_policy.checked_policy import checkpoint_folder
+    from activemimic_policy.model.model_config import PALIGEMMA_VOCABULARY, PRESETS
     from rich.console import Console
-
-    from activemimic_bringup.checked_policy import checkpoint_folder
 
     if preset not in PRESETS:
         raise UsageProblem(f"preset {preset!r}: expected one of {', '.join(sorted(PRESETS))}")

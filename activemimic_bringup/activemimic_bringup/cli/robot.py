@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from activemimic_description.common.errors import ROS_MISSING
 
-from activemimic_bringup.cli.errors import FAILED, UsageProblem, print_error
-from activemimic_bringup.errors import ROS_MISSING
+from activemimic_bringup.cli.error_exit import FAILED, UsageProblem, print_error
 
 if TYPE_CHECKING:
-    from activemimic_bringup.graph import Argument
-    from activemimic_bringup.runtime import Output
+    from activemimic_bringup.launching.graph import Argument
+    from activemimic_bringup.launching.processes import Output
 
 NODE_COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
@@ -29,7 +29,7 @@ def up(
     show_args: Annotated[bool, typer.Option("--show-args", help="List the graph's arguments and end.")] = False,
 ) -> None:
     """Start a graph of nodes; Ctrl-C ends them all. The same as `ros2 launch activemimic_bringup GRAPH.launch.py`."""
-    from activemimic_bringup import graph as graphs
+    from activemimic_bringup.launching import graph as graphs
 
     chosen = graphs.graph(graph)
     if show_args:
@@ -81,8 +81,8 @@ def record(
 
 def run_graph(name: str, texts: Mapping[str, str]) -> int:
     """Run a graph in the foreground and return its exit code. A graph with an evaluator ends with it."""
-    from activemimic_bringup import graph as graphs
-    from activemimic_bringup import runtime
+    from activemimic_bringup.launching import graph as graphs
+    from activemimic_bringup.launching import processes as runtime
 
     specs = graphs.graph(name).specs(texts)
     require_ros()

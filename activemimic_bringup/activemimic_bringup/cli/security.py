@@ -23,7 +23,7 @@ def policy(
     """Write the policy of SROS 2 that allows every node what it does with that robot, and nothing else."""
     from activemimic_description.contract import load_contract
 
-    from activemimic_bringup.security import policy_xml
+    from activemimic_bringup.launching.security import policy_xml
 
     text = policy_xml(load_contract(contract))
     if out is None:

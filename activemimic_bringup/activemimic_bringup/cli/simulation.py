@@ -37,9 +37,8 @@ def demos(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Let the task's expert demonstrate, headless, into the same bags that the recorder writes."""
+    from activemimic_rollout.synchronous.demonstrations import DemonstrationPlan, generate
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from activemimic_bringup.demonstrations import DemonstrationPlan, generate
 
     plan = DemonstrationPlan(
         task,
@@ -75,7 +74,7 @@ def sheet(
     out: Annotated[Path | None, typer.Option(help="The picture; default: out/sheets/TASK.png.")] = None,
 ) -> None:
     """Draw what the cameras see when the expert reaches each stage of a task."""
-    from activemimic_bringup.evaluation.sheet import draw_sheet
+    from activemimic_rollout.reports.sheet import draw_sheet
 
     path = out or Path("out/sheets") / f"{task}.png"
     success = draw_sheet(task, seed, path, tuple(variation or ()))

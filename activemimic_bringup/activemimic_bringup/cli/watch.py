@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from activemimic_bringup.cli.errors import FAILED
+from activemimic_bringup.cli.error_exit import FAILED
 from activemimic_bringup.cli.robot import require_ros
 
 REFRESH_S = 0.5
@@ -28,11 +28,11 @@ def top(
     from rich.console import Console
     from rich.live import Live
 
-    from activemimic_bringup.graph import shared_environment
+    from activemimic_bringup.launching.graph import shared_environment
 
     os.environ.update(shared_environment())  # as the nodes: raw images do not fit into Fast DDS's default
-    from activemimic_bringup.nodes.watcher import Watcher
     from activemimic_bringup.watching.view import view
+    from activemimic_bringup.watching.watcher import Watcher
 
     console = Console(highlight=False)
     with Watcher(contract, cameras) as watcher:
@@ -53,6 +53,6 @@ def trace(
     out: Annotated[Path, typer.Option(help="What to write: a .png, or a page .html with the figures in it.")],
 ) -> None:
     """Plot a recorded run: modes, latencies by stage, commands and motion around a chunk's join, interventions."""
-    from activemimic_bringup.evaluation.run_trace import write_trace
+    from activemimic_rollout.reports.run_trace import write_trace
 
     typer.echo(write_trace(episode, out))

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from activemimic_bringup.demo.page import write_report
+from activemimic_bringup.demo.demo_page import write_report
 from activemimic_bringup.demo.trials import run_trials
 
 FPS = 10  # rows a second in the dataset, and the policy's own rate
@@ -86,7 +86,7 @@ def _evaluate(plan: DemoPlan, out: Path, console: Console) -> None:
 
 
 def _generate(plan: DemoPlan, out: Path, console: Console) -> None:
-    from activemimic_bringup.demonstrations import DemonstrationPlan, generate
+    from activemimic_rollout.synchronous.demonstrations import DemonstrationPlan, generate
 
     console.print(f"The expert demonstrates {len(plan.generated)} more scenes, headless and faster than real time.")
     demonstrations = DemonstrationPlan(plan.task, camera_hz=FPS)
@@ -100,7 +100,7 @@ def _generate(plan: DemoPlan, out: Path, console: Console) -> None:
 
 
 def _build(out: Path, console: Console) -> None:
-    from activemimic_training.dataset import build_dataset
+    from activemimic_data.dataset import build_dataset
 
     with _progress(console, "episodes") as bar:
         task = bar.add_task("converting", total=None)
@@ -118,7 +118,7 @@ def _build(out: Path, console: Console) -> None:
 
 
 def _train(plan: DemoPlan, out: Path, console: Console) -> None:
-    from activemimic_training.trainer.config import load_train_config
+    from activemimic_training.trainer.setup.train_config import load_train_config
     from activemimic_training.trainer.train import train
 
     config = load_train_config(TRAINING, [f"dataset={out / 'dataset'}", f"out={out / 'train'}", *plan.training])

@@ -7,18 +7,18 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+from activemimic_policy.checked_policy import SHIPPED
 from activemimic_policy.checkpoint import describe_checkpoint
-from activemimic_training.html import page, table
+from activemimic_rollout.agents.movers import weights_digest
+from activemimic_rollout.publishing import SUCCESS_HEAD, published_evaluations, success_row, withheld
+from activemimic_rollout.reports.figures import draw_times
+from activemimic_rollout.reports.html import page, table
+from activemimic_rollout.trials.results import read_results
 from rich.console import Console
 
-from activemimic_bringup.checked_policy import SHIPPED
-from activemimic_bringup.demo.page import Trials, draw_trials, machine, read_trials, show_trials
+from activemimic_bringup.demo.demo_page import Trials, draw_trials, machine, read_trials, show_trials
 from activemimic_bringup.demo.trials import run_trials
-from activemimic_bringup.evaluation.figures import draw_times
-from activemimic_bringup.evaluation.movers import weights_digest
-from activemimic_bringup.evaluation.results import read_results
-from activemimic_bringup.graph import TASKS
-from activemimic_bringup.publishing import SUCCESS_HEAD, published_evaluations, success_row, withheld
+from activemimic_bringup.launching.graph import TASKS
 
 
 def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None = None) -> None:

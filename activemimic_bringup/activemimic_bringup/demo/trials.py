@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from activemimic_bringup import graph
-from activemimic_bringup.runtime import RunningGraph
+from activemimic_bringup.launching import graph
+from activemimic_bringup.launching.processes import RunningGraph
 
 _TIMEOUT_S = 300.0
 _ROS = {"ROS_DOMAIN_ID": "42"}  # a domain of its own, unless the user chose: no robot shall obey the demo

@@ -7,11 +7,17 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from activemimic_control.controller import Command, Controller, ControllerConfig, Intervention, Source
+from activemimic_control.timing import ChunkTimer, ChunkTimes
+from activemimic_description.chunk_fields import largest_message, read_trajectory
 from activemimic_description.codec import CodecError, encode_command, stamp_ns
+from activemimic_description.common.rates import PeriodMonitor, StreamMonitor
+from activemimic_description.common.scheduling import favoured
 from activemimic_description.contract import JointSource, load_contract
+from activemimic_description.measured_state import MeasuredState
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
-from activemimic_description.scheduling import favoured
+from activemimic_description.stack_topics import CHALLENGE, CHUNK, CONTROL, DEADMAN, HEARTBEAT, SHADOW, TELEOP, TIMING
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -21,16 +27,10 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from activemimic_bringup.control.chunk_fields import largest_message, read_trajectory
-from activemimic_bringup.control.controller import Command, Controller, ControllerConfig, Intervention, Source
-from activemimic_bringup.control.measured_state import MeasuredState
-from activemimic_bringup.control.rates import PeriodMonitor, StreamMonitor
-from activemimic_bringup.control.timing import ChunkTimer, ChunkTimes
+from activemimic_bringup.launching.parameters import CONTROLLER
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, diagnostic, qos_profile, run
-from activemimic_bringup.nodes.parameters import CONTROLLER
+from activemimic_bringup.nodes.operator_key import KEYED_WORDS, Challenges, controllers_key
 from activemimic_bringup.nodes.realtime import NICENESS, PRIORITY, claim_realtime
-from activemimic_bringup.nodes.topics import CHALLENGE, CHUNK, CONTROL, DEADMAN, HEARTBEAT, SHADOW, TELEOP, TIMING
-from activemimic_bringup.operator_key import KEYED_WORDS, Challenges, controllers_key
 
 WORDS = ("arm", "run", "hold", "stop", "reset")
 INTERVENTION_NS = 100_000_000  # between two reports of one kind

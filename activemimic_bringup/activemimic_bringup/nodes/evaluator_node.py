@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from activemimic_rollout.agents.movers import weights_digest
+from activemimic_rollout.trials.results import Protocol
+from activemimic_rollout.trials.trial_plan import TrialPlan, load_plan, published_plan, seed_series
+from activemimic_rollout.trials.trial_series import TrialError, TrialSeries
 from activemimic_sim.tasks import make_task
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from activemimic_bringup.evaluation.movers import weights_digest
-from activemimic_bringup.evaluation.plan import TrialPlan, load_plan, published_plan, seed_series
-from activemimic_bringup.evaluation.results import Protocol
+from activemimic_bringup.launching.parameters import EVALUATOR, names
 from activemimic_bringup.nodes.node import declare, run
-from activemimic_bringup.nodes.parameters import EVALUATOR, names
 from activemimic_bringup.nodes.ros_client import RosClient, StoppedError
-from activemimic_bringup.nodes.trials import TrialError, TrialSeries
 
 SHUTDOWN_S = 3.0  # for stopping the robot after a signal
 

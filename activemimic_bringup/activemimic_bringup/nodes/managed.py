@@ -6,10 +6,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from activemimic_description.common.errors import explanation
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-
-from activemimic_bringup.errors import explanation
 
 START_STATES = ("unconfigured", "inactive", "active")
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from activemimic_training.bags.episode import LOW_RATE
-
-from activemimic_bringup.nodes.topics import DISCARD, START, STOP
-from activemimic_bringup.nodes.trials import TrialError
+from activemimic_data.bags.episode import LOW_RATE
+from activemimic_description.stack_topics import DISCARD, START, STOP
+from activemimic_rollout.trials.trial_series import TrialError
 
 KEYS = {
     "s": "start",

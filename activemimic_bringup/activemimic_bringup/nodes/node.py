@@ -11,7 +11,9 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 import rclpy
-from activemimic_description.lifetime import SAME_SIGNAL_S, end_with_launcher, ending_signals
+from activemimic_description.common.errors import explanation
+from activemimic_description.common.lifetime import SAME_SIGNAL_S, end_with_launcher, ending_signals
+from activemimic_description.stack_topics import DIAGNOSTICS
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -26,9 +28,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from activemimic_bringup.errors import explanation
-from activemimic_bringup.nodes.parameters import Parameter, Value, refusal
-from activemimic_bringup.nodes.topics import DIAGNOSTICS
+from activemimic_bringup.launching.parameters import Parameter, Value, refusal
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 LONGEST_END_S = 3.0  # from the first signal

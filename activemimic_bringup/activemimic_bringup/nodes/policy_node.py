@@ -9,24 +9,26 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from activemimic_description.chunk_fields import write_trajectory
+from activemimic_description.common.errors import explanation
+from activemimic_description.common.scheduling import favour, favour_no_more
 from activemimic_description.contract import load_contract
+from activemimic_description.liveness import BEAT_S
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_description.scheduling import favour, favour_no_more
-from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.clock import Clock, ClockType
-from trajectory_msgs.msg import JointTrajectory
-
-from activemimic_bringup.checked_policy import (
+from activemimic_description.stack_topics import CHUNK, HEARTBEAT, INFERENCE
+from activemimic_policy.checked_policy import (
     CheckpointPlaceError,
     check_place,
     checkpoint_folder,
     checkpoint_roots,
     load_checked_policy,
 )
-from activemimic_bringup.control.chunk_fields import write_trajectory
-from activemimic_bringup.control.continuing import JoinError
-from activemimic_bringup.control.liveness import BEAT_S
-from activemimic_bringup.errors import explanation
+from activemimic_policy.continuing import JoinError
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import Clock, ClockType
+from trajectory_msgs.msg import JointTrajectory
+
+from activemimic_bringup.launching.parameters import POLICY, names
 from activemimic_bringup.nodes.managed import ManagedNode
 from activemimic_bringup.nodes.node import (
     ERROR,
@@ -39,11 +41,9 @@ from activemimic_bringup.nodes.node import (
     qos_profile,
     run,
 )
-from activemimic_bringup.nodes.parameters import POLICY, names
-from activemimic_bringup.nodes.topics import CHUNK, HEARTBEAT, INFERENCE
 
 if TYPE_CHECKING:
-    from activemimic_bringup.control.replanning import Inference, Replanner
+    from activemimic_policy.replanning import Inference, Replanner
 
 PATIENCE_S = 1.0  # after the start, before a missing camera is worth a warning
 # Below the controller and the simulator. Inference too: a thread that the system puts aside while it holds Python's
@@ -148,7 +148,7 @@ class PolicyNode(ManagedNode):
 
         Raises ConfigurationError and whatever `load_checked_policy` does.
         """
-        from activemimic_bringup.control.replanning import Replanner  # seconds of torch, once the rest is known good
+        from activemimic_policy.replanning import Replanner  # seconds of torch, once the rest is known good
 
         values = self._values
         policy = load_checked_policy(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 
-from activemimic_description.scheduling import claim_priority
+from activemimic_description.common.scheduling import claim_priority
 
 PRIORITY = 50  # SCHED_FIFO, below the kernel's own threads
 NICENESS = -10  # where that is not granted

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from activemimic_data.bags.writer import FLUSH_S
 from activemimic_description.contract import Qos, load_contract
 from activemimic_description.messages import ros_class
-from activemimic_training.bags.writer import FLUSH_S
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
@@ -16,8 +16,8 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+from activemimic_bringup.launching.parameters import RECORDER
 from activemimic_bringup.nodes.node import OK, WARN, Diagnostics, declare, qos_profile, run
-from activemimic_bringup.nodes.parameters import RECORDER
 from activemimic_bringup.nodes.recording import STACK_TOPICS, Recording, RecordingRefusedError
 
 _STACK_QOS = Qos(reliability="reliable", depth=100, durability="volatile")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from activemimic_data.bags import BagError, DiskFullError, EpisodeInfo, EpisodeWriter
+from activemimic_data.bags.episode import LOW_RATE, Outcome
 from activemimic_description.contract import Contract
-from activemimic_training.bags import BagError, DiskFullError, EpisodeInfo, EpisodeWriter
-from activemimic_training.bags.episode import LOW_RATE, Outcome
+from activemimic_description.stack_topics import DIAGNOSTICS, TOPICS
 
-from activemimic_bringup.nodes.parameters import RECORDER, refusal
-from activemimic_bringup.nodes.topics import DIAGNOSTICS, TOPICS
+from activemimic_bringup.launching.parameters import RECORDER, refusal
 
 STACK_TOPICS = {topic.name: topic.type for topic in TOPICS}  # recorded beside the contract's
 # It has several publishers, so that gaps in its sequence numbers say nothing about lost messages.

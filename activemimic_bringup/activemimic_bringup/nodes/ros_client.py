@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import rclpy
+from activemimic_description.stack_topics import CHALLENGE, DIAGNOSTICS, TASK, Service
+from activemimic_rollout.trials.trial_series import TaskStatus, TrialError
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -21,9 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
-from activemimic_bringup.nodes.topics import CHALLENGE, DIAGNOSTICS, TASK, Service
-from activemimic_bringup.nodes.trials import TaskStatus, TrialError
-from activemimic_bringup.operator_key import KEYED_WORDS, OperatorKeyError, answer, read_key
+from activemimic_bringup.nodes.operator_key import KEYED_WORDS, OperatorKeyError, answer, read_key
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+from activemimic_description.latency_stages import STAGES, StageSummary
 from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from activemimic_bringup.watching.stages import STAGES, StageSummary
 from activemimic_bringup.watching.watch import GREW_S, Event, Frame, Rate
 
 BAR = 18  # characters of the longest bar

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from activemimic_bringup.watching.stages import ChunkStages, StageSummary
+from activemimic_description.latency_stages import ChunkStages, StageSummary
 
 CHUNKS = 100  # that the stages' percentiles are taken over
 GREW_S = 5.0  # what a counter has gained in so long is news

@@ -21,10 +21,10 @@ import torch
 
 from activemimic_policy.benchmark.roofline import DeviceLimits, inference_work, measured_limits, timed_s
 from activemimic_policy.checkpoint import ONNX, load_checkpoint
-from activemimic_policy.model.config import ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
+from activemimic_policy.model.model_config import ModelConfig, preset
 from activemimic_policy.runtime.eager import EagerRuntime
-from activemimic_policy.runtime.export import export_onnx, random_moment, relative_error
+from activemimic_policy.runtime.onnx_export import export_onnx, random_moment, relative_error
 from activemimic_policy.runtime.runtime import Runtime, check_runtime, make_runtime
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
+from activemimic_policy.model.model_config import ModelConfig
 
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 WARM_UP, REPEATS = 5, 10

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow import Velocity, noisy_actions, time_features, time_periods, weighted_errors
 from activemimic_policy.model.layers import (
     Block,
@@ -29,6 +28,7 @@ from activemimic_policy.model.layers import (
     attention_bias,
     rotation_at,
 )
+from activemimic_policy.model.model_config import ModelConfig
 from activemimic_policy.model.vision import VisionTower
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.layers import residual_output
+from activemimic_policy.model.model_config import ModelConfig
 
 
 class VisionTower(nn.Module):

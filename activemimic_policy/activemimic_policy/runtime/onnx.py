@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from activemimic_description.common.strict import explain, parse_json
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from torch import Tensor
 
 from activemimic_policy.model.flow import ActionPrefix, clean
 from activemimic_policy.model.flow_policy import ModelInputs
 from activemimic_policy.runtime.runtime import RuntimeUnavailableError
-from activemimic_policy.strict import explain, parse_json
 
 PREFIX_INPUTS = ("images", "image_mask", "text", "text_mask")
 CACHE = ("cache_keys", "cache_values", "cache_cos", "cache_sin", "cache_bias")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_bringup.nodes.topics import CONTROL, DIAGNOSTICS
-from activemimic_training.bags import load_episode_info, sources
+from activemimic_data.bags import load_episode_info, sources
+from activemimic_description.stack_topics import CONTROL, DIAGNOSTICS
 from synthetic import write_episode
 from typer.testing import CliRunner, Result
 

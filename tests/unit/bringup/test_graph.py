@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.graph import GRAPHS, Argument, GraphError, NodeSpec
-from activemimic_bringup.nodes.parameters import NODES
-from activemimic_bringup.runtime import command_line
-
-from activemimic_bringup import graph as graphs
+from activemimic_bringup.launching import graph as graphs
+from activemimic_bringup.launching.graph import GRAPHS, Argument, GraphError, NodeSpec
+from activemimic_bringup.launching.parameters import NODES
+from activemimic_bringup.launching.processes import command_line
 
 LAUNCH_FOLDER = Path(__file__).parents[3] / "launch"
 

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.operator_key import (
+from activemimic_bringup.nodes.operator_key import (
     KEPT,
     VALID_S,
     Challenges,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.checked_policy import SHIPPED, CheckpointPlaceError, check_place, checkpoint_roots
-from activemimic_bringup.nodes.parameters import NODES, RECORDER, refusal
+from activemimic_bringup.launching.parameters import NODES, RECORDER, refusal
+from activemimic_policy.checked_policy import SHIPPED, CheckpointPlaceError, check_place, checkpoint_roots
 
 
 def checkpoint(folder: Path) -> Path:

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from activemimic_bringup.nodes.recording import STACK_TOPICS, Recording, RecordingRefusedError
+from activemimic_data.bags import EpisodeReader, load_episode_info
 from activemimic_description.contract import load_contract
-from activemimic_training.bags import EpisodeReader, load_episode_info
 
 CONTRACT = load_contract("g1_sim")
 COMMANDS = [sink.topic for sink in CONTRACT.commands]

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from activemimic_bringup.graph import NodeSpec
-from activemimic_bringup.runtime import NodeDiedError, RunningGraph
-
-from activemimic_bringup import runtime
+from activemimic_bringup.launching import processes as runtime
+from activemimic_bringup.launching.graph import NodeSpec
+from activemimic_bringup.launching.processes import NodeDiedError, RunningGraph
 
 WAITS = """
 import signal, sys, time

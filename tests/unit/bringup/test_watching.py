@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from activemimic_bringup.watching.stages import OF_POLICY, STAGES, ChunkStages, StageSummary
 from activemimic_bringup.watching.view import BAR, view
 from activemimic_bringup.watching.watch import Counter, Event, Frame, Rate, Watch
+from activemimic_description.latency_stages import OF_POLICY, STAGES, ChunkStages, StageSummary
 from rich.console import Console
 
 MS = 1_000_000

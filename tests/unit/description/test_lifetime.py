@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 
-from activemimic_description.lifetime import LAUNCHER_PID, lives
+from activemimic_description.common.lifetime import LAUNCHER_PID, lives
 
 CHILD = (
-    "import time; from activemimic_description.lifetime import end_with_launcher; "
+    "import time; from activemimic_description.common.lifetime import end_with_launcher; "
     "end_with_launcher(); print('goes on', flush=True); time.sleep(30)"
 )
 LAUNCHER = f"""
@@ -62,7 +62,9 @@ def test_a_process_that_no_launcher_started_or_that_is_wrapped_goes_on() -> None
 
 
 def test_a_lost_terminal_ends_a_process_unless_nohup_said_otherwise() -> None:
-    script = "from activemimic_description.lifetime import ending_signals; print(*(s.name for s in ending_signals()))"
+    script = (
+        "from activemimic_description.common.lifetime import ending_signals; print(*(s.name for s in ending_signals()))"
+    )
     for handler, names in ((signal.SIG_DFL, "SIGINT SIGTERM SIGHUP\n"), (signal.SIG_IGN, "SIGINT SIGTERM\n")):
         result = subprocess.run(
             [sys.executable, "-c", script],

@@ -1,8 +1,8 @@
 """A policy small enough to build, save and run in milliseconds."""
 
 import torch
-from activemimic_policy.model.config import ModelConfig
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
+from activemimic_policy.model.model_config import ModelConfig
 
 SLOTS = ("neck", "arm_1", "arm_2", "gripper")
 INSTRUCTIONS = ("pick up the red cube", "wave")

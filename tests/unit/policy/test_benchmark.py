@@ -4,7 +4,7 @@ import pytest
 from activemimic_policy.benchmark.measure import Subject, infer_uncached, measure
 from activemimic_policy.benchmark.roofline import DeviceLimits, inference_work
 from activemimic_policy.checkpoint import save_checkpoint
-from activemimic_policy.model.config import PALIGEMMA_VOCABULARY, preset
+from activemimic_policy.model.model_config import PALIGEMMA_VOCABULARY, preset
 
 H200 = DeviceLimits(flops_per_s=790e12, bytes_per_s=4.3e12)
 

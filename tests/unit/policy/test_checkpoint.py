@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from activemimic_description.common import atomic
 from activemimic_policy.checkpoint import (
     CheckpointError,
     describe_checkpoint,
@@ -16,8 +17,6 @@ from activemimic_policy.checkpoint import (
     save_checkpoint,
     write_files,
 )
-
-from activemimic_policy import atomic
 
 
 @pytest.fixture

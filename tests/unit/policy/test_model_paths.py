@@ -5,10 +5,10 @@ import dataclasses
 
 import pytest
 import torch
-from activemimic_policy.model.config import PRESETS, preset
 from activemimic_policy.model.flow import noisy_actions
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.model.layers import rotate, rotation_at
+from activemimic_policy.model.model_config import PRESETS, preset
 from activemimic_policy.runtime.eager import EagerRuntime
 from small_policy import random_inputs, random_model, small_config
 

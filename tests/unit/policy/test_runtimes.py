@@ -9,12 +9,12 @@ import pytest
 import torch
 from activemimic_policy.checkpoint import WEIGHTS, file_sha256, save_checkpoint
 from activemimic_policy.inference import load_policy
-from activemimic_policy.model.config import preset
 from activemimic_policy.model.flow import ActionPrefix
+from activemimic_policy.model.model_config import preset
 from activemimic_policy.model.precision import set_precision
 from activemimic_policy.runtime.cuda_graph import CudaGraphRuntime
 from activemimic_policy.runtime.eager import EagerRuntime
-from activemimic_policy.runtime.export import ExportError, export_onnx, random_moment, relative_error
+from activemimic_policy.runtime.onnx_export import ExportError, export_onnx, random_moment, relative_error
 from activemimic_policy.runtime.runtime import RuntimeUnavailableError, make_runtime
 from small_policy import random_model, small_config
 
@@ -116,7 +116,7 @@ def test_bfloat16_is_near_and_keeps_float32_where_it_matters(kind, request):
 def test_exported_graphs_that_say_something_else_are_not_kept(model, tmp_path, monkeypatch):
     export_onnx(model, STEPS, tmp_path / "onnx", "good")
     before = (tmp_path / "onnx" / "export.json").read_text()
-    monkeypatch.setattr("activemimic_policy.runtime.export.relative_error", lambda found, expected: 0.7)
+    monkeypatch.setattr("activemimic_policy.runtime.onnx_export.relative_error", lambda found, expected: 0.7)
     with pytest.raises(ExportError, match="of their size from the network"):
         export_onnx(model, STEPS, tmp_path / "onnx", "bad")
     assert (tmp_path / "onnx" / "export.json").read_text() == before

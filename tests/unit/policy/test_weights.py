@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import safetensors.torch
 import torch
-from activemimic_policy.model.config import PALIGEMMA_VOCABULARY, ModelConfig, preset
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
+from activemimic_policy.model.model_config import PALIGEMMA_VOCABULARY, ModelConfig, preset
 from activemimic_policy.weights import WeightsError, convert, read_weights, start_from, to_paligemma
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed here (optional)")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
-from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import make_task
+from activemimic_sim.world.rendering import CameraRenderer
+from activemimic_sim.world.simulation import Simulation
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 from activemimic_description.robot import load_robot
-from activemimic_sim.background import BackgroundCameras
-from activemimic_sim.rendering import RenderingError
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import make_task
+from activemimic_sim.world.background import BackgroundCameras
+from activemimic_sim.world.rendering import RenderingError
+from activemimic_sim.world.simulation import Simulation
 
 SIZES = {"head": (64, 64)}
 ROBOT = load_robot("g1")
@@ -98,7 +98,7 @@ def test_what_waited_while_the_scene_was_changed_is_not_drawn(scene):
 
 def test_what_cannot_be_drawn_is_said_where_it_is_made(monkeypatch):
     simulation = Simulation(ROBOT, make_task("reaching"))
-    monkeypatch.setattr("activemimic_sim.rendering.mujoco.Renderer", lambda *_: 1 / 0)
+    monkeypatch.setattr("activemimic_sim.world.rendering.mujoco.Renderer", lambda *_: 1 / 0)
     with pytest.raises(RenderingError, match="no OpenGL context"):
         BackgroundCameras(simulation, SIZES, Screen())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from activemimic_sim.egocentric.person import EgocentricScene
 from activemimic_sim.egocentric.tasks import TASKS
-from activemimic_sim.rendering import RenderingError
+from activemimic_sim.world.rendering import RenderingError
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,6 @@ import pytest
 from activemimic_description.robot import load_robot
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S, Expert
-from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus, make_task
 from activemimic_sim.tasks.contacts import holds, view_angles_rad
 from activemimic_sim.tasks.finding import (
@@ -22,6 +20,8 @@ from activemimic_sim.tasks.finding import (
     YOGURT_HEIGHT_M,
     YOGURT_RADIUS_M,
 )
+from activemimic_sim.world.rendering import CameraRenderer
+from activemimic_sim.world.simulation import Simulation
 from trials import expert_trial, simulation_of, step
 
 EXPERT_SEEDS = range(10)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from activemimic_sim.pacing import PacedSimulation
-from activemimic_sim.simulation import Simulation
+from activemimic_sim.world.pacing import PacedSimulation
+from activemimic_sim.world.simulation import Simulation
 
 START_S = 700.0
 TICK_S = 1 / 30

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
-from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus
 from activemimic_sim.tasks.pouring import (
     BALLS,
@@ -22,6 +20,8 @@ from activemimic_sim.tasks.pouring import (
     TABLE_HEIGHT_M,
     balls_in,
 )
+from activemimic_sim.world.rendering import CameraRenderer
+from activemimic_sim.world.simulation import Simulation
 from trials import expert_trial, simulation_of, step
 
 EXPERT_SEEDS = range(10)

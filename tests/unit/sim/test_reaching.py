@@ -6,11 +6,11 @@ import mujoco
 import numpy as np
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
-from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus
 from activemimic_sim.tasks.contacts import holds
 from activemimic_sim.tasks.reaching import CUBE_SIDE_M, LIFTED_M, TABLE_HEIGHT_M
+from activemimic_sim.world.rendering import CameraRenderer
+from activemimic_sim.world.simulation import Simulation
 from trials import expert_trial, step
 
 EXPERT_SEEDS = range(20)

@@ -8,8 +8,6 @@ import mujoco
 import numpy as np
 import pytest
 from activemimic_sim.experts import make_expert
-from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus
 from activemimic_sim.tasks.contacts import touching
 from activemimic_sim.tasks.restocking import (
@@ -26,6 +24,8 @@ from activemimic_sim.tasks.restocking import (
     Restocking,
     slot_position,
 )
+from activemimic_sim.world.rendering import CameraRenderer
+from activemimic_sim.world.simulation import Simulation
 from trials import expert_trial, simulation_of, step
 
 EXPERT_SEEDS = range(10)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from activemimic_description.robot import load_robot
 from activemimic_sim.experts import EXPERTS, make_expert
-from activemimic_sim.rendering import CameraRenderer, RenderingError
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TASKS, make_task
+from activemimic_sim.world.rendering import CameraRenderer, RenderingError
+from activemimic_sim.world.simulation import Simulation
 
 TICKS = 120
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from activemimic_description.robot import load_robot
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import SceneError, make_task
-from activemimic_sim.variations import VARIATIONS, make_variations
+from activemimic_sim.world.simulation import Simulation
+from activemimic_sim.world.variations import VARIATIONS, make_variations
 
 OF_YOGURTS = {"unseen_yogurt_a", "unseen_yogurt_b", "random_packaging", "named_side"}
 CAMERAS = {"head": (224, 224), "right_wrist": (224, 224)}

@@ -10,8 +10,8 @@ import numpy as np
 from activemimic_description.robot import load_robot
 from activemimic_sim.experts import make_expert
 from activemimic_sim.experts.expert import STEP_S
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TaskStatus, make_task
+from activemimic_sim.world.simulation import Simulation
 
 
 class Trial(NamedTuple):

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from activemimic_training.dataset.video import VideoWriter
-from activemimic_training.egocentric.geometry import inverse, so3_exp, transform
-from activemimic_training.egocentric.item import Item
+from activemimic_data.dataset.video import VideoWriter
+from activemimic_training.egocentric.ingest.item import Item
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import WristEstimate
-from activemimic_training.egocentric.trajectory import STEP_NS
+from activemimic_training.egocentric.spatial.geometry import inverse, so3_exp, transform
+from activemimic_training.egocentric.spatial.pose_trajectory import STEP_NS
 from transforms3d.quaternions import mat2quat, quat2mat
 
 WIDTH, HEIGHT = 148, 112  # a quarter and a half of what VGGT sees

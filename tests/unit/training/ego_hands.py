@@ -8,9 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from activemimic_training.egocentric.geometry import inverse
-from activemimic_training.egocentric.item import Item
+from activemimic_training.egocentric.ingest.item import Item
 from activemimic_training.egocentric.poses.clip import Clip
+from activemimic_training.egocentric.spatial.geometry import inverse
 from ego_motion import at_work
 
 WIDTH, HEIGHT = 960, 540

@@ -1,8 +1,8 @@
 """A person's camera and two hands at work, exactly, and with what an estimator adds."""
 
 import numpy as np
-from activemimic_training.egocentric.geometry import se3_exp, so3_exp, transform, wrists_in_world
-from activemimic_training.egocentric.trajectory import FPS, STEP_NS, EgoTrajectory
+from activemimic_training.egocentric.spatial.geometry import se3_exp, so3_exp, transform, wrists_in_world
+from activemimic_training.egocentric.spatial.pose_trajectory import FPS, STEP_NS, EgoTrajectory
 
 AHEAD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # OpenCV axes of a camera that looks along the world's x
 

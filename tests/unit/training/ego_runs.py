@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from activemimic_training.dataset.video import VideoWriter
-from activemimic_training.egocentric.geometry import inverse
-from activemimic_training.egocentric.item import Item
+from activemimic_data.dataset.video import VideoWriter
+from activemimic_training.egocentric.ingest.item import Item
+from activemimic_training.egocentric.language.segment import Rejected, Segment, Segments
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
-from activemimic_training.egocentric.quality import check_quality
-from activemimic_training.egocentric.segment import Rejected, Segment, Segments
-from activemimic_training.egocentric.stages import stage_folder
-from activemimic_training.egocentric.trajectory import EgoTrajectory
+from activemimic_training.egocentric.quality.quality import check_quality
+from activemimic_training.egocentric.run.stages import stage_folder
+from activemimic_training.egocentric.spatial.geometry import inverse
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
 
 WIDTH, HEIGHT, FOCAL = 320, 240, 200.0
 K = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1]])

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from activemimic_training.egocentric.geometry import so3_exp, so3_log
+from activemimic_training.egocentric.spatial.geometry import so3_exp, so3_log
 
 TO_BODY = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 LEFT, RIGHT = 78, 42

@@ -4,17 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from activemimic_bringup.synthesis import synthesize
-from activemimic_sim.rendering import RenderingError
-from activemimic_training.dataset import Dataset
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.corpus import export_run
-from activemimic_training.egocentric.evaluate import evaluate
-from activemimic_training.egocentric.load import load_ego_rows
-from activemimic_training.egocentric.pipeline import run
+from activemimic_data.dataset import Dataset
+from activemimic_sim.world.rendering import RenderingError
+from activemimic_training.egocentric.episodes.corpus import export_run
+from activemimic_training.egocentric.episodes.load import load_ego_rows
+from activemimic_training.egocentric.episodes.targets import chunk_targets
 from activemimic_training.egocentric.poses.episodes import episodes_of
-from activemimic_training.egocentric.targets import chunk_targets
-from activemimic_training.egocentric.trajectory import EgoTrajectory
+from activemimic_training.egocentric.quality.evaluate import evaluate
+from activemimic_training.egocentric.run.pipeline import run
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
+from activemimic_training.egocentric.synthesis import synthesize
 
 
 @pytest.fixture(scope="module")

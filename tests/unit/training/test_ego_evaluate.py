@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.evaluate import EvaluateConfig, evaluate, load_evaluate_config
-from activemimic_training.egocentric.geometry import se3_exp, so3_exp
-from activemimic_training.egocentric.metrics import PathErrors, PoseErrors, area_under_recall
+from activemimic_training.egocentric.quality.evaluate import EvaluateConfig, evaluate, load_evaluate_config
+from activemimic_training.egocentric.quality.metrics import PathErrors, PoseErrors, area_under_recall
+from activemimic_training.egocentric.spatial.geometry import se3_exp, so3_exp
+from activemimic_training.egocentric_error import EgocentricError
 from ego_motion import at_work, changed, noisy
 from typer.testing import CliRunner
 

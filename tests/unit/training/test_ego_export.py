@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from activemimic_data.dataset import Dataset, DatasetError
+from activemimic_data.dataset.video import VideoWriter
 from activemimic_policy.unified_action import UNIFIED_SLOTS
-from activemimic_training.dataset import Dataset, DatasetError
-from activemimic_training.dataset.video import VideoWriter
-from activemimic_training.egocentric.export import EpisodeFiles, export_corpus
-from activemimic_training.egocentric.geometry import poses_of_action
-from activemimic_training.egocentric.load import POSE, load_ego_rows
-from activemimic_training.egocentric.quality import check_quality
-from activemimic_training.egocentric.targets import chunk_targets
-from activemimic_training.egocentric.trajectory import STEP_NS
+from activemimic_training.egocentric.episodes.corpus_export import EpisodeFiles, export_corpus
+from activemimic_training.egocentric.episodes.load import POSE, load_ego_rows
+from activemimic_training.egocentric.episodes.targets import chunk_targets
+from activemimic_training.egocentric.quality.quality import check_quality
+from activemimic_training.egocentric.spatial.geometry import poses_of_action
+from activemimic_training.egocentric.spatial.pose_trajectory import STEP_NS
 from ego_motion import at_work, changed
 
 PX = 32

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from activemimic_training.egocentric import geometry as g
-from activemimic_training.egocentric import geometry_torch as gt
+from activemimic_training.egocentric.spatial import geometry as g
+from activemimic_training.egocentric.spatial import geometry_torch as gt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_training.egocentric import fisheye624
-from activemimic_training.egocentric.calibration import Calibration, Undistortion, load_calibration
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.geometry import inverse, so3_exp, transform
-from activemimic_training.egocentric.hot3d import convert
-from activemimic_training.egocentric.item import find_items
-from activemimic_training.egocentric.pipeline import run
+from activemimic_training.egocentric.ingest.hot3d import convert
+from activemimic_training.egocentric.ingest.item import find_items
+from activemimic_training.egocentric.ingest.source_video import read, scan
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
-from activemimic_training.egocentric.trajectory import EgoTrajectory
-from activemimic_training.egocentric.video import read, scan
+from activemimic_training.egocentric.run.pipeline import run
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.egocentric.spatial import fisheye624
+from activemimic_training.egocentric.spatial.calibration import Calibration, Undistortion, load_calibration
+from activemimic_training.egocentric.spatial.geometry import inverse, so3_exp, transform
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
 from typer.testing import CliRunner
 
 SIDE = 176

@@ -10,21 +10,27 @@ from pathlib import Path
 
 import ego_videos as videos
 import pytest
-from activemimic_training.egocentric import language
-from activemimic_training.egocentric.config import (
+from activemimic_training.egocentric.ingest.ingest import ingest
+from activemimic_training.egocentric.ingest.item import find_items
+from activemimic_training.egocentric.language.filter import filter_segments
+from activemimic_training.egocentric.language.language import (
+    BadReplyError,
+    Question,
+    UnavailableError,
+    ask,
+    json_of,
+    language,
+)
+from activemimic_training.egocentric.language.segment import Segment, Segments, clear, given_segments, segment
+from activemimic_training.egocentric.run.licences import OWN, Use, check, model_licence
+from activemimic_training.egocentric.settings.pipeline_config import (
     EgocentricConfig,
     EgocentricConfigError,
     LanguageSection,
     LicenceSection,
     SegmentSection,
 )
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.filter import filter_segments
-from activemimic_training.egocentric.ingest import ingest
-from activemimic_training.egocentric.item import find_items
-from activemimic_training.egocentric.language import BadReplyError, Question, UnavailableError, ask, json_of
-from activemimic_training.egocentric.licences import OWN, Use, check, model_licence
-from activemimic_training.egocentric.segment import Segment, Segments, clear, given_segments, segment
+from activemimic_training.egocentric_error import EgocentricError
 
 QUESTION = Question("segment/kitchen/0", "what?", {"type": "object"}, [(0.0, videos.scene()), (1.5, videos.scene(1))])
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.export import EpisodeFiles, export_corpus
-from activemimic_training.egocentric.geometry import inverse, so3_exp, transform
-from activemimic_training.egocentric.looking.corpus import read_corpus
-from activemimic_training.egocentric.looking.episode import EpisodeView, Layer, load_episode
-from activemimic_training.egocentric.looking.page import page_data, write_episode_page
+from activemimic_training.egocentric.episodes.corpus_export import EpisodeFiles, export_corpus
+from activemimic_training.egocentric.looking.corpus_view import read_corpus
+from activemimic_training.egocentric.looking.episode_page import page_data, write_episode_page
+from activemimic_training.egocentric.looking.episode_view import EpisodeView, Layer, load_episode
 from activemimic_training.egocentric.looking.projection import AXIS_M, NEAR_M, axes, paths, project_line, upright
-from activemimic_training.egocentric.looking.recording import write_recording
-from activemimic_training.egocentric.trajectory import EgoTrajectory
+from activemimic_training.egocentric.looking.rerun_recording import write_recording
+from activemimic_training.egocentric.spatial.geometry import inverse, so3_exp, transform
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
+from activemimic_training.egocentric_error import EgocentricError
 from ego_motion import AHEAD, at_work, changed
 from ego_runs import FOCAL, K, write_run
 from typer.testing import CliRunner

@@ -13,21 +13,21 @@ import ego_videos as videos
 import numpy as np
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_training.dataset import Dataset
-from activemimic_training.egocentric.config import EgocentricConfig, EgocentricConfigError
-from activemimic_training.egocentric.corpus import export_run
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import inverse, se3_exp
-from activemimic_training.egocentric.load import load_ego_rows
-from activemimic_training.egocentric.pipeline import run
+from activemimic_data.dataset import Dataset
+from activemimic_training.egocentric.episodes.corpus import export_run
+from activemimic_training.egocentric.episodes.load import load_ego_rows
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.hands import hand_pixels
 from activemimic_training.egocentric.poses.join import check_clip
-from activemimic_training.egocentric.poses.settings import SuppliedCamera
 from activemimic_training.egocentric.poses.supplied import supplied_camera
-from activemimic_training.egocentric.quality import QualityConfig
-from activemimic_training.egocentric.status import run_status
-from activemimic_training.egocentric.trajectory import STEP_NS, EgoTrajectory
+from activemimic_training.egocentric.quality.quality import QualityConfig
+from activemimic_training.egocentric.run.pipeline import run
+from activemimic_training.egocentric.run.status import run_status
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig, EgocentricConfigError
+from activemimic_training.egocentric.settings.pose_settings import SuppliedCamera
+from activemimic_training.egocentric.spatial.geometry import inverse, se3_exp
+from activemimic_training.egocentric.spatial.pose_trajectory import STEP_NS, EgoTrajectory
+from activemimic_training.egocentric_error import EgocentricError
 from ego_motion import at_work
 from transforms3d.quaternions import mat2quat
 from typer.testing import CliRunner
@@ -131,7 +131,7 @@ def test_a_backend_that_is_not_installed_or_not_allowed_is_said_before_anything_
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vggt = {"backend": "vggt"}
-    monkeypatch.setattr("activemimic_training.egocentric.pipeline.find_spec", lambda name: None)
+    monkeypatch.setattr("activemimic_training.egocentric.run.pipeline.find_spec", lambda name: None)
     for sections, text in (
         ({"camera": vggt}, r"camera.backend: vggt needs vggt: pip install git\+https://github.com/facebookresearch"),
         (

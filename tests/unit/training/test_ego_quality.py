@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from activemimic_training.egocentric.geometry import rotation_angle, se3_exp
-from activemimic_training.egocentric.quality import QualityConfig, check_quality
-from activemimic_training.egocentric.trajectory import EgoTrajectory
+from activemimic_training.egocentric.quality.quality import QualityConfig, check_quality
+from activemimic_training.egocentric.spatial.geometry import rotation_angle, se3_exp
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
 from ego_motion import at_work, changed, noisy
 
 PLAIN = QualityConfig(smoothing_s=0)  # cleaned poses are then the measured ones

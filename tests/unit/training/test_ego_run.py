@@ -21,14 +21,18 @@ from typing import Any
 import ego_videos as videos
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_training.egocentric.config import EgocentricConfig, EgocentricConfigError, load_config
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.executors import LocalExecutor
-from activemimic_training.egocentric.item import find_items
-from activemimic_training.egocentric.pipeline import RunStatus
-from activemimic_training.egocentric.pipeline import run as run_pipeline
-from activemimic_training.egocentric.stages import Task
-from activemimic_training.egocentric.status import run_status
+from activemimic_training.egocentric.ingest.item import find_items
+from activemimic_training.egocentric.run.executors import LocalExecutor
+from activemimic_training.egocentric.run.pipeline import RunStatus
+from activemimic_training.egocentric.run.pipeline import run as run_pipeline
+from activemimic_training.egocentric.run.stages import Task
+from activemimic_training.egocentric.run.status import run_status
+from activemimic_training.egocentric.settings.pipeline_config import (
+    EgocentricConfig,
+    EgocentricConfigError,
+    load_config,
+)
+from activemimic_training.egocentric_error import EgocentricError
 from typer.testing import CliRunner
 
 run = partial(run_pipeline, workers=1, until="frames")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from activemimic_training.egocentric.config import EgocentricConfigError
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, rotation_angle, so3_exp, transform
 from activemimic_training.egocentric.poses import sam3d_body
 from activemimic_training.egocentric.poses.estimates import WristEstimate
 from activemimic_training.egocentric.poses.sam3d_body import sam3d_body_wrists
-from activemimic_training.egocentric.poses.settings import Sam3dBodyWrists
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfigError
+from activemimic_training.egocentric.settings.pose_settings import Sam3dBodyWrists
+from activemimic_training.egocentric.spatial.geometry import Floats, rotation_angle, so3_exp, transform
+from activemimic_training.egocentric_error import EgocentricError
 from ego_hands import HEIGHT, WIDTH, K, StillClip, project, still_clip, wrists_at_work
 
 FRAMES = 12

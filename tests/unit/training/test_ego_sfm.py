@@ -9,12 +9,12 @@ import cv2
 import ego_clips as scene
 import numpy as np
 import pytest
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import rotation_angle, so3_exp, transform
 from activemimic_training.egocentric.poses.clip import Clip
-from activemimic_training.egocentric.poses.settings import SfmCamera
 from activemimic_training.egocentric.poses.sfm import sfm_camera
-from activemimic_training.egocentric.similarity import align
+from activemimic_training.egocentric.settings.pose_settings import SfmCamera
+from activemimic_training.egocentric.spatial.geometry import rotation_angle, so3_exp, transform
+from activemimic_training.egocentric.spatial.similarity import align
+from activemimic_training.egocentric_error import EgocentricError
 
 pytest.importorskip("pycolmap", reason="pycolmap is not installed")
 

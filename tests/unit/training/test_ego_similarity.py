@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from activemimic_training.egocentric.errors import EgocentricError, GeometryError
-from activemimic_training.egocentric.geometry import se3_exp
-from activemimic_training.egocentric.scale import episode_scale, frame_scale, metric_path
-from activemimic_training.egocentric.similarity import Similarity, align, align_robustly
+from activemimic_training.egocentric.quality.scale import episode_scale, frame_scale, metric_path
+from activemimic_training.egocentric.spatial.geometry import se3_exp
+from activemimic_training.egocentric.spatial.similarity import Similarity, align, align_robustly
+from activemimic_training.egocentric_error import EgocentricError, GeometryError
 
 RNG = np.random.default_rng(3)
 POINTS = RNG.normal(size=(60, 3))

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import poses_of_action, se3_exp
-from activemimic_training.egocentric.targets import (
+from activemimic_training.egocentric.episodes.targets import (
     ABSENT,
     chunk_targets,
     states,
     statistics,
     wrist_only,
 )
-from activemimic_training.egocentric.trajectory import STEP_NS, EgoTrajectory
+from activemimic_training.egocentric.spatial.geometry import poses_of_action, se3_exp
+from activemimic_training.egocentric.spatial.pose_trajectory import STEP_NS, EgoTrajectory
+from activemimic_training.egocentric_error import EgocentricError
 from ego_motion import at_work, changed
 
 HORIZON = 5

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from activemimic_data.dataset import Dataset
+from activemimic_data.dataset.video import VideoWriter
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.unified_action import BODIES, UNIFIED_SLOTS, WRIST_SLOTS
-from activemimic_training.dataset import Dataset
-from activemimic_training.dataset.video import VideoWriter
-from activemimic_training.egocentric.export import EpisodeFiles, export_corpus
-from activemimic_training.egocentric.load import CONFIDENCE, load_ego_rows
-from activemimic_training.openloop.predict import OpenLoopError, check_fit
-from activemimic_training.trainer.data import TrainingDataError, choose_held_out, fit_normalization, load_rows
-from activemimic_training.trainer.log import read_metrics
-from activemimic_training.trainer.plan import plan_policy
-from activemimic_training.trainer.plot import PlotError, plot_losses
+from activemimic_training.analysis.predict import OpenLoopError, check_fit
+from activemimic_training.egocentric.episodes.corpus_export import EpisodeFiles, export_corpus
+from activemimic_training.egocentric.episodes.load import CONFIDENCE, load_ego_rows
+from activemimic_training.trainer.checks.learning_curves import PlotError, plot_losses
+from activemimic_training.trainer.checks.log import read_metrics
+from activemimic_training.trainer.checks.validation import read_validations
+from activemimic_training.trainer.data.samples import TrainingDataError, choose_held_out, fit_normalization, load_rows
+from activemimic_training.trainer.setup.run_plan import plan_policy
 from activemimic_training.trainer.train import train
-from activemimic_training.trainer.validation import read_validations
 from ego_motion import at_work, changed
 from toy_dataset import ToyDataset
 from training_runs import QUIET, configured

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from activemimic_training.egocentric.geometry import inverse, is_known, rotation_angle
-from activemimic_training.egocentric.poses.settings import TruthCamera, TruthWrists
 from activemimic_training.egocentric.poses.truth import spoiled_camera, spoiled_wrists
-from activemimic_training.egocentric.repair import swapped_hands
+from activemimic_training.egocentric.quality.repair import swapped_hands
+from activemimic_training.egocentric.settings.pose_settings import TruthCamera, TruthWrists
+from activemimic_training.egocentric.spatial.geometry import inverse, is_known, rotation_angle
 from ego_motion import at_work
 
 K = np.array([[250.0, 0, 159.5], [0, 250, 119.5], [0, 0, 1]])

@@ -9,13 +9,13 @@ from pathlib import Path
 import ego_clips as scene
 import numpy as np
 import pytest
-from activemimic_training.egocentric.config import EgocentricConfigError, load_config
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import rotation_angle, transform
 from activemimic_training.egocentric.poses import unidepth, vggt
-from activemimic_training.egocentric.poses.settings import VggtCamera
 from activemimic_training.egocentric.poses.windows import windows
-from activemimic_training.egocentric.scale import scale_spread
+from activemimic_training.egocentric.quality.scale import scale_spread
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfigError, load_config
+from activemimic_training.egocentric.settings.pose_settings import VggtCamera
+from activemimic_training.egocentric.spatial.geometry import rotation_angle, transform
+from activemimic_training.egocentric_error import EgocentricError
 
 FRAMES = 18
 

@@ -10,14 +10,14 @@ import cv2
 import ego_videos as videos
 import numpy as np
 import pytest
-from activemimic_training.dataset.video import read_frames
-from activemimic_training.egocentric.calibration import Calibration, Undistortion
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.frames import TICK_NS, blurred, cuts, frames, grid
-from activemimic_training.egocentric.ingest import CanonicalVideo, ingest
-from activemimic_training.egocentric.item import Item, find_items
-from activemimic_training.egocentric.segment import Segment, Segments
+from activemimic_data.dataset.video import read_frames
+from activemimic_training.egocentric.ingest.ingest import CanonicalVideo, ingest
+from activemimic_training.egocentric.ingest.item import Item, find_items
+from activemimic_training.egocentric.language.segment import Segment, Segments
+from activemimic_training.egocentric.poses.frames import TICK_NS, blurred, cuts, frames, grid
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.egocentric.spatial.calibration import Calibration, Undistortion
+from activemimic_training.egocentric_error import EgocentricError
 
 FISHEYE = {"model": "fisheye", "width": 320, "height": 240, "fx": 110.0, "fy": 111.0, "cx": 161.0, "cy": 118.0}
 FISHEYE |= {"distortion": [0.02, -0.01, 0.003, -0.001]}

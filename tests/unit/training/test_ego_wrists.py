@@ -8,17 +8,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from activemimic_training.egocentric.config import EgocentricConfig, EgocentricConfigError, LicenceSection
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, interpolate, rotation_angle, so3_exp, transform
-from activemimic_training.egocentric.licences import Use, check, model_licence
 from activemimic_training.egocentric.poses import mediapipe_hands
 from activemimic_training.egocentric.poses.estimates import WristEstimate
 from activemimic_training.egocentric.poses.mediapipe_hands import Detection, mediapipe_wrists, wrists_of
 from activemimic_training.egocentric.poses.palm import palm_poses, view_rotation
-from activemimic_training.egocentric.poses.settings import MediapipeWrists, SuppliedWrists
 from activemimic_training.egocentric.poses.supplied import supplied_wrists
 from activemimic_training.egocentric.poses.wrists import without_doubles
+from activemimic_training.egocentric.run.licences import Use, check, model_licence
+from activemimic_training.egocentric.settings.pipeline_config import (
+    EgocentricConfig,
+    EgocentricConfigError,
+    LicenceSection,
+)
+from activemimic_training.egocentric.settings.pose_settings import MediapipeWrists, SuppliedWrists
+from activemimic_training.egocentric.spatial.geometry import Floats, interpolate, rotation_angle, so3_exp, transform
+from activemimic_training.egocentric_error import EgocentricError
 from ego_hands import HEIGHT, WIDTH, K, StillClip, drawn, landmarks, project, still_clip, wrists_at_work
 
 SIZE_M = float(np.linalg.norm(landmarks(np.eye(4), left=False)[9]))

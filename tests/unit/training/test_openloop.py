@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from activemimic_data.dataset import Dataset, build_dataset
 from activemimic_description.kinematics import camera_pose
 from activemimic_description.robot import load_robot
 from activemimic_policy.spec import PolicySpec
-from activemimic_training.dataset import Dataset, build_dataset
-from activemimic_training.openloop import OpenLoopError, page, predict_episode, run_openloop
-from activemimic_training.openloop.traces import PREDICTED, draw_traces, project
+from activemimic_training.analysis import OpenLoopError, predict_episode, run_openloop
+from activemimic_training.analysis import open_loop_page as page
+from activemimic_training.analysis.traces import PREDICTED, draw_traces, project
 from synthetic import FPS, image_number
 
 HORIZON, EXECUTE = 4, 3

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from activemimic_training.trainer.config import TrainConfigError, load_train_config
+from activemimic_training.trainer.setup.train_config import TrainConfigError, load_train_config
 
 REPOSITORY = Path(__file__).parents[3]
 

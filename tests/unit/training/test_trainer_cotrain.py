@@ -1,10 +1,10 @@
 """Several datasets in every batch, each by its own statistics; the policy that is served is the first one's."""
 
 import pytest
+from activemimic_data.dataset import build_dataset
 from activemimic_policy.checkpoint import load_checkpoint
-from activemimic_training.dataset import build_dataset
 from activemimic_training.trainer import train as module
-from activemimic_training.trainer.config import TrainConfigError
+from activemimic_training.trainer.setup.train_config import TrainConfigError
 from activemimic_training.trainer.train import train
 from pydantic import ValidationError
 from synthetic import write_episode

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from activemimic_policy.spec import PolicySpec
-from activemimic_training.trainer.data import (
+from activemimic_training.trainer.data.samples import (
     TrainingDataError,
     choose_held_out,
     decode_frames,

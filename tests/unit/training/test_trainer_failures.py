@@ -6,9 +6,9 @@ import shutil
 import pytest
 import safetensors.torch
 import torch
+from activemimic_data.dataset.dataset_error import DatasetError
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.model.flow_policy import FlowPolicy
-from activemimic_training.dataset.errors import DatasetError
 from activemimic_training.trainer.train import TrainingError, train
 from safetensors import SafetensorError
 from training_runs import QUIET, configured, losses

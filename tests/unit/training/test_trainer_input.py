@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from activemimic_training.dataset import Dataset
-from activemimic_training.dataset.errors import DatasetError
-from activemimic_training.trainer.augment import LIGHT, augmented, relit
-from activemimic_training.trainer.data import TrainingDataError, decode_frames
-from activemimic_training.trainer.failures import TrainingError
-from activemimic_training.trainer.prefetch import prefetched
+from activemimic_data.dataset import Dataset
+from activemimic_data.dataset.dataset_error import DatasetError
+from activemimic_training.trainer.checks.failures import TrainingError
+from activemimic_training.trainer.data.augment import LIGHT, augmented, relit
+from activemimic_training.trainer.data.prefetch import prefetched
+from activemimic_training.trainer.data.samples import TrainingDataError, decode_frames
+from activemimic_training.trainer.data.video_frames import VideoFrames
 from activemimic_training.trainer.train import train
-from activemimic_training.trainer.video_frames import VideoFrames
 from training_runs import QUIET, configured, losses
 
 
@@ -56,7 +56,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_in_words(dataset, tmp_path, monk
 
 
 def test_few_open_files_are_enough(dataset, monkeypatch):
-    monkeypatch.setattr("activemimic_training.trainer.video_frames.OPEN_FILES", 1)
+    monkeypatch.setattr("activemimic_training.trainer.data.video_frames.OPEN_FILES", 1)
     rows = Dataset(dataset)
     video = VideoFrames(rows, rows.cameras, 32)
     for row in (0, len(rows) - 1, 0):

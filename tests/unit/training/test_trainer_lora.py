@@ -4,11 +4,11 @@ import pytest
 import safetensors.torch
 import torch
 from activemimic_policy.checkpoint import load_checkpoint
-from activemimic_policy.model.config import preset
 from activemimic_policy.model.flow_policy import FlowPolicy
-from activemimic_training.trainer.batches import Batches
-from activemimic_training.trainer.config import LoraSection
-from activemimic_training.trainer.lora import add_adapters, merged
+from activemimic_policy.model.model_config import preset
+from activemimic_training.trainer.data.batches import Batches
+from activemimic_training.trainer.optimization.lora import add_adapters, merged
+from activemimic_training.trainer.setup.train_config import LoraSection
 from activemimic_training.trainer.train import train
 from training_runs import QUIET, configured, losses
 

@@ -11,7 +11,7 @@ import pytest
 # The pages that the second half of the rounds took anew.
 ROUNDS = """
 import resource, torch
-from activemimic_training.trainer.memory import keep_freed_memory
+from activemimic_training.trainer.optimization.memory import keep_freed_memory
 {call}
 for round in range(20):
     if round == 10:

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from activemimic_policy.model.config import preset
 from activemimic_policy.model.flow_policy import FlowPolicy
-from activemimic_training.trainer.config import OptimizerSection
-from activemimic_training.trainer.optimisation import Optimisation, ema_share, learning_rate
+from activemimic_policy.model.model_config import preset
+from activemimic_training.trainer.optimization.optimisation import Optimisation, ema_share, learning_rate
+from activemimic_training.trainer.setup.train_config import OptimizerSection
 
 
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine_to_its_share():

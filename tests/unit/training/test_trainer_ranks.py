@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from activemimic_policy.checkpoint import load_checkpoint
-from activemimic_training.trainer.log import read_metrics
+from activemimic_training.trainer.checks.log import read_metrics
+from activemimic_training.trainer.checks.validation import read_validations
 from activemimic_training.trainer.train import train
-from activemimic_training.trainer.validation import read_validations
 from training_runs import QUIET, configured, losses
 from two_ranks import SETTINGS
 

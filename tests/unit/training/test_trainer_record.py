@@ -4,8 +4,8 @@ import json
 import subprocess
 
 import pytest
-from activemimic_training.trainer.config import load_train_config
-from activemimic_training.trainer.record import git_revision
+from activemimic_training.trainer.setup.train_config import load_train_config
+from activemimic_training.trainer.state.record import git_revision
 from activemimic_training.trainer.train import train
 from training_runs import QUIET, configured
 

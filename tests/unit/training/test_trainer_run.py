@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from activemimic_data.dataset import Dataset
 from activemimic_description.interface import fingerprint
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import load_policy
 from activemimic_policy.model.flow_policy import FlowPolicy
 from activemimic_policy.transforms import Sample, apply
 from activemimic_policy.unified_action import UNIFIED_SLOTS, WRIST_SLOTS
-from activemimic_training.dataset import Dataset
-from activemimic_training.trainer.batches import Batches, Examples
-from activemimic_training.trainer.config import TrainConfigError
-from activemimic_training.trainer.data import decode_frames, load_rows
-from activemimic_training.trainer.resume import ResumeError
+from activemimic_training.trainer.data.batches import Batches, Examples
+from activemimic_training.trainer.data.samples import decode_frames, load_rows
+from activemimic_training.trainer.setup.train_config import TrainConfigError
+from activemimic_training.trainer.state.resume import ResumeError
 from activemimic_training.trainer.train import TrainingError, train
 from safetensors.torch import save_file
 from training_runs import QUIET, configured, losses

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from activemimic_data.dataset import build_dataset
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.model.flow_policy import FlowPolicy
-from activemimic_training.dataset import build_dataset
-from activemimic_training.trainer.config import TrainConfigError, load_train_config
-from activemimic_training.trainer.start import take_over
+from activemimic_training.trainer.setup.start import take_over
+from activemimic_training.trainer.setup.train_config import TrainConfigError, load_train_config
 from activemimic_training.trainer.train import train
 from pydantic import ValidationError
 from rich.console import Console

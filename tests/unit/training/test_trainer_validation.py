@@ -7,16 +7,16 @@ import stat
 import numpy as np
 import pytest
 import torch
+from activemimic_data.dataset import Dataset
 from activemimic_policy.checkpoint import load_checkpoint
 from activemimic_policy.inference import load_policy
-from activemimic_training.dataset import Dataset
 from activemimic_training.trainer import train as module
-from activemimic_training.trainer.batches import seed_of
-from activemimic_training.trainer.closed_loop import ClosedLoopError, find_command, success_rate
-from activemimic_training.trainer.config import ClosedLoopSection, TrainConfigError
-from activemimic_training.trainer.data import choose_held_out
+from activemimic_training.trainer.checks.closed_loop import ClosedLoopError, find_command, success_rate
+from activemimic_training.trainer.checks.validation import Validation, read_validations
+from activemimic_training.trainer.data.batches import seed_of
+from activemimic_training.trainer.data.samples import choose_held_out
+from activemimic_training.trainer.setup.train_config import ClosedLoopSection, TrainConfigError
 from activemimic_training.trainer.train import train
-from activemimic_training.trainer.validation import Validation, read_validations
 from training_runs import QUIET, configured, losses
 
 LOOKS = {"episodes": 1, "every": 4, "batches": 50}

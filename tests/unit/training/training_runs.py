@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from activemimic_training.trainer.config import TrainConfig
-from activemimic_training.trainer.log import read_metrics
+from activemimic_training.trainer.checks.log import read_metrics
+from activemimic_training.trainer.setup.train_config import TrainConfig
 from rich.console import Console
 
 QUIET = Console(quiet=True)

@@ -10,9 +10,9 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from activemimic_training.trainer import parallel
 from activemimic_training.trainer import train as module
-from activemimic_training.trainer.parallel import join_ranks
+from activemimic_training.trainer.optimization import distributed as parallel
+from activemimic_training.trainer.optimization.distributed import join_ranks
 from training_runs import QUIET, configured
 
 SETTINGS = {"steps": 5, "checkpoint_every": 2, "validation": {"episodes": 1, "every": 3, "batches": 1}}

@@ -19,20 +19,23 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 import torch
-from activemimic_policy.atomic import write_text
-from activemimic_policy.model.config import ModelConfig
+from activemimic_data.dataset.read import Dataset
+from activemimic_description.common.atomic import write_text
 from activemimic_policy.model.flow_policy import FlowPolicy
+from activemimic_policy.model.model_config import ModelConfig
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.tokenizer import Tokenizer
 from activemimic_policy.unified_action import body_columns
 from rich.console import Console
 
-from activemimic_training.dataset.read import Dataset
-from activemimic_training.trainer.batches import Batch, Batches, Examples
-from activemimic_training.trainer.checkpoints import STATE, Checkpoints
-from activemimic_training.trainer.closed_loop import find_command
-from activemimic_training.trainer.config import TrainConfig
-from activemimic_training.trainer.data import (
+from activemimic_training.trainer.checks.closed_loop import find_command
+from activemimic_training.trainer.checks.failures import TrainingError, explained, not_finite
+from activemimic_training.trainer.checks.log import StepMetrics, TrainLog, read_metrics
+from activemimic_training.trainer.checks.looks import Looks
+from activemimic_training.trainer.checks.validation import Validator
+from activemimic_training.trainer.data.batches import Batch, Batches, Examples
+from activemimic_training.trainer.data.prefetch import prefetched
+from activemimic_training.trainer.data.samples import (
     Frames,
     TrainingData,
     check_cameras,
@@ -41,21 +44,18 @@ from activemimic_training.trainer.data import (
     fit_normalization,
     load_rows,
 )
-from activemimic_training.trainer.failures import TrainingError, explained, not_finite
-from activemimic_training.trainer.log import StepMetrics, TrainLog, read_metrics
-from activemimic_training.trainer.looks import Looks
-from activemimic_training.trainer.lora import add_adapters
-from activemimic_training.trainer.memory import keep_freed_memory
-from activemimic_training.trainer.network import Network
-from activemimic_training.trainer.optimisation import Optimisation
-from activemimic_training.trainer.parallel import Ranks, join_ranks, spread
-from activemimic_training.trainer.plan import identity_of, plan_policy
-from activemimic_training.trainer.prefetch import prefetched
-from activemimic_training.trainer.record import write_record
-from activemimic_training.trainer.resume import load_state
-from activemimic_training.trainer.start import begin, former_tokenizer, freeze
-from activemimic_training.trainer.validation import Validator
-from activemimic_training.trainer.video_frames import VideoFrames
+from activemimic_training.trainer.data.video_frames import VideoFrames
+from activemimic_training.trainer.optimization.distributed import Ranks, join_ranks, spread
+from activemimic_training.trainer.optimization.lora import add_adapters
+from activemimic_training.trainer.optimization.memory import keep_freed_memory
+from activemimic_training.trainer.optimization.network import Network
+from activemimic_training.trainer.optimization.optimisation import Optimisation
+from activemimic_training.trainer.setup.run_plan import identity_of, plan_policy
+from activemimic_training.trainer.setup.start import begin, former_tokenizer, freeze
+from activemimic_training.trainer.setup.train_config import TrainConfig
+from activemimic_training.trainer.state.checkpoints import STATE, Checkpoints
+from activemimic_training.trainer.state.record import write_record
+from activemimic_training.trainer.state.resume import load_state
 
 
 @dataclass(frozen=True)

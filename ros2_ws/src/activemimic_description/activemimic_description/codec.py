@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from activemimic_description.contract import Contract
+from activemimic_description.contract_entries import JOINT_STATE, CameraSource, JointSink, JointSource
 from activemimic_description.messages import Messages, header
-from activemimic_description.topics import JOINT_STATE, CameraSource, JointSink, JointSource
 
 _MAGIC = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4}

@@ -16,8 +16,16 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from activemimic_description import interface as interfaces
+from activemimic_description.contract_entries import (
+    CameraSource,
+    JointSink,
+    JointSource,
+    JointTopic,
+    Positive,
+    Qos,
+    Strict,
+)
 from activemimic_description.robot import RobotError, Slot, load_robot
-from activemimic_description.topics import CameraSource, JointSink, JointSource, JointTopic, Positive, Qos, Strict
 
 __all__ = [
     "CameraSource",

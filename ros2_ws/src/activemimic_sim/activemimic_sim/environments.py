@@ -14,9 +14,9 @@ import numpy as np
 from activemimic_description.robot import load_robot
 from gymnasium import spaces
 
-from activemimic_sim.rendering import CameraRenderer
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TASKS, TaskStatus, make_task
+from activemimic_sim.world.rendering import CameraRenderer
+from activemimic_sim.world.simulation import Simulation
 
 CONTROL_HZ = 30
 IMAGE_PX = 224

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import rclpy
 from activemimic_description.codec import CodecError, decode_slots, encode_image, encode_slots, stamp_ns
+from activemimic_description.common.lifetime import end_with_launcher, ending_signals
+from activemimic_description.common.scheduling import claim_priority, favoured
 from activemimic_description.contract import ContractError, JointSink, Qos, load_contract
-from activemimic_description.lifetime import end_with_launcher, ending_signals
 from activemimic_description.messages import RosMessages, ros_class
 from activemimic_description.robot import load_robot
-from activemimic_description.scheduling import claim_priority, favoured
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -28,14 +28,14 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from activemimic_sim.background import BackgroundCameras
 from activemimic_sim.experts import Expert, make_expert
 from activemimic_sim.experts.expert import STEP_S
-from activemimic_sim.pacing import PacedSimulation
-from activemimic_sim.rendering import RenderingError
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks import TASKS, SceneError, make_task
-from activemimic_sim.variations import VARIATIONS, make_variations
+from activemimic_sim.world.background import BackgroundCameras
+from activemimic_sim.world.pacing import PacedSimulation
+from activemimic_sim.world.rendering import RenderingError
+from activemimic_sim.world.simulation import Simulation
+from activemimic_sim.world.variations import VARIATIONS, make_variations
 
 _MAX_SEED = 2**31 - 1
 _PRIORITY = 20  # SCHED_FIFO, below the controller's: motion and state come before images

@@ -8,10 +8,10 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+from activemimic_rollout.reports.html import page, picture, png_of_figure, table
 
-from activemimic_training.egocentric.looking.corpus import STAGES, CorpusView
-from activemimic_training.egocentric.trajectory import FPS
-from activemimic_training.html import page, picture, png_of_figure, table
+from activemimic_training.egocentric.looking.corpus_view import STAGES, CorpusView
+from activemimic_training.egocentric.spatial.pose_trajectory import FPS
 
 _SHOWN = 30  # of the most frequent words
 _FAILURES_SHOWN = 100

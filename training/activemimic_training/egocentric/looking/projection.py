@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from activemimic_training.egocentric.geometry import Floats, inverse, is_known
-from activemimic_training.egocentric.looking.episode import Layer
-from activemimic_training.egocentric.trajectory import FPS
+from activemimic_training.egocentric.looking.episode_view import Layer
+from activemimic_training.egocentric.spatial.geometry import Floats, inverse, is_known
+from activemimic_training.egocentric.spatial.pose_trajectory import FPS
 
 NEAR_M = 0.05  # nearer to the camera's plane, or behind it, nothing is drawn
 GAZE_M = 1.0  # a camera's own path would lie in its own centre: drawn is where it looks, so far ahead

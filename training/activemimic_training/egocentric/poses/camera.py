@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.item import Item
+from activemimic_training.egocentric.ingest.item import Item
 from activemimic_training.egocentric.poses.clip import Clip, clips
 from activemimic_training.egocentric.poses.episodes import each_episode, episodes_of
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
@@ -16,6 +14,8 @@ from activemimic_training.egocentric.poses.sfm import sfm_camera
 from activemimic_training.egocentric.poses.supplied import supplied_camera
 from activemimic_training.egocentric.poses.truth import truth_camera
 from activemimic_training.egocentric.poses.vggt import vggt_camera
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.egocentric_error import EgocentricError
 
 Backend = Callable[[Any, Clip, WristEstimate], CameraEstimate]
 

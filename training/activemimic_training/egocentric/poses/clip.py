@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.egocentric.frames import FPS
-from activemimic_training.egocentric.geometry import Floats
-from activemimic_training.egocentric.item import Item
-from activemimic_training.egocentric.trajectory import Flags, Times
+from activemimic_training.egocentric.ingest.item import Item
+from activemimic_training.egocentric.poses.frames import FPS
+from activemimic_training.egocentric.spatial.geometry import Floats
+from activemimic_training.egocentric.spatial.pose_trajectory import Flags, Times
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Clip:
 
     def images(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB, in order, one for every tick."""
-        from activemimic_training.dataset.video import read_frames
+        from activemimic_data.dataset.video import read_frames
 
         yield from read_frames(self.folder / "frames.mp4", self.first / FPS, len(self))
 

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from activemimic_training.egocentric.errors import EgocentricError
 from activemimic_training.egocentric.poses.clip import Clip
+from activemimic_training.egocentric_error import EgocentricError
 
 
 def each_episode(clips: Iterable[Clip], out: Path, work: Callable[[Clip, Path], Iterable[str] | None]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, is_known, is_rigid
-from activemimic_training.egocentric.trajectory import Times
+from activemimic_training.egocentric.spatial.geometry import Floats, is_known, is_rigid
+from activemimic_training.egocentric.spatial.pose_trajectory import Times
+from activemimic_training.egocentric_error import EgocentricError
 
 _OF_FRAMES = ("time_ns", "T_world_camera", "confidence")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from activemimic_training.egocentric.geometry import Floats
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import WristEstimate
-from activemimic_training.egocentric.trajectory import Flags
+from activemimic_training.egocentric.spatial.geometry import Floats
+from activemimic_training.egocentric.spatial.pose_trajectory import Flags
 
 _MARGIN = 0.15  # of a box's size, on every side: boxes end at the skin, shadows and what is held do not
 _REACH_M = 0.22  # from the wrist to the fingertips, and a little

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.geometry import wrists_in_world
-from activemimic_training.egocentric.item import Item
+from activemimic_training.egocentric.ingest.item import Item
 from activemimic_training.egocentric.poses.clip import Clip, clips
 from activemimic_training.egocentric.poses.episodes import episodes_of, write_episodes
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
-from activemimic_training.egocentric.quality import Finding, QualityConfig, QualityResult, check_quality
-from activemimic_training.egocentric.scale import scale_spread
-from activemimic_training.egocentric.trajectory import FPS, EgoTrajectory
+from activemimic_training.egocentric.quality.quality import Finding, QualityConfig, QualityResult, check_quality
+from activemimic_training.egocentric.quality.scale import scale_spread
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
+from activemimic_training.egocentric.spatial.geometry import wrists_in_world
+from activemimic_training.egocentric.spatial.pose_trajectory import FPS, EgoTrajectory
 
 
 def quality(item: Item, config: EgocentricConfig, inputs: Mapping[str, Path], out: Path) -> None:

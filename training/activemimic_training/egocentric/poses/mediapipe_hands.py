@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.egocentric.config import EgocentricConfigError
-from activemimic_training.egocentric.geometry import Floats, is_known
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import WristEstimate
 from activemimic_training.egocentric.poses.palm import box_px, hand_size, palm_poses, place_hand
-from activemimic_training.egocentric.poses.settings import MediapipeWrists
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfigError
+from activemimic_training.egocentric.settings.pose_settings import MediapipeWrists
+from activemimic_training.egocentric.spatial.geometry import Floats, is_known
 
 _MOST_HANDS = 4  # the wearer's may not be the first two
 _REACH_M = 1.2  # a hand further away is somebody else's

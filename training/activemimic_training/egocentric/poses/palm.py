@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from activemimic_training.egocentric.geometry import Floats, rotation, so3_exp, transform
+from activemimic_training.egocentric.spatial.geometry import Floats, rotation, so3_exp, transform
 
 WRIST, INDEX, MIDDLE, LITTLE = 0, 5, 9, 17
 LANDMARKS = 21

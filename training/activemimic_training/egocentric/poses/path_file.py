@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, interpolate, is_known, transform
-from activemimic_training.egocentric.trajectory import Times
+from activemimic_training.egocentric.spatial.geometry import Floats, interpolate, is_known, transform
+from activemimic_training.egocentric.spatial.pose_trajectory import Times
+from activemimic_training.egocentric_error import EgocentricError
 
 COLUMNS = ("t", "x", "y", "z", "qx", "qy", "qz", "qw")
 _UNIT = 0.01  # how far from 1 a quaternion's length may be, by rounding

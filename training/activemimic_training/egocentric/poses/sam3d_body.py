@@ -25,9 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.egocentric.config import EgocentricConfigError
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import (
+from activemimic_training.egocentric.poses.clip import Clip
+from activemimic_training.egocentric.poses.estimates import WristEstimate
+from activemimic_training.egocentric.poses.wearer import Person, wearers_wrists
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfigError
+from activemimic_training.egocentric.settings.pose_settings import Sam3dBodyWrists
+from activemimic_training.egocentric.spatial.geometry import (
     Floats,
     rot6d,
     rotation,
@@ -35,10 +38,7 @@ from activemimic_training.egocentric.geometry import (
     so3_exp,
     transform,
 )
-from activemimic_training.egocentric.poses.clip import Clip
-from activemimic_training.egocentric.poses.estimates import WristEstimate
-from activemimic_training.egocentric.poses.settings import Sam3dBodyWrists
-from activemimic_training.egocentric.poses.wearer import Person, wearers_wrists
+from activemimic_training.egocentric_error import EgocentricError
 
 # Left, then right.
 _WRIST_JOINTS = [78, 42]

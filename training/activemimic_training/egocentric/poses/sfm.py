@@ -15,14 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, inverse, transform
 from activemimic_training.egocentric.poses.clip import Clip, resized_intrinsics
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.hands import hand_pixels
-from activemimic_training.egocentric.poses.settings import SfmCamera
 from activemimic_training.egocentric.poses.unidepth import metric_depth
-from activemimic_training.egocentric.scale import episode_scale, frame_scale, metric_path
+from activemimic_training.egocentric.quality.scale import episode_scale, frame_scale, metric_path
+from activemimic_training.egocentric.settings.pose_settings import SfmCamera
+from activemimic_training.egocentric.spatial.geometry import Floats, inverse, transform
+from activemimic_training.egocentric_error import EgocentricError
 
 _SEED = 1  # of COLMAP's RANSAC: the same video gives the same bytes
 _MIN_ANGLE_DEG = 4.0  # between the first two views; COLMAP's own 16 is for photographs, not for a head over a table

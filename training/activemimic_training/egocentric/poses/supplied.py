@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import inverse, is_known
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.path_file import at_times, read_path
-from activemimic_training.egocentric.poses.settings import SuppliedCamera, SuppliedWrists
 from activemimic_training.egocentric.poses.wrist_table import read_wrist_table
-from activemimic_training.egocentric.trajectory import EgoTrajectory
+from activemimic_training.egocentric.settings.pose_settings import SuppliedCamera, SuppliedWrists
+from activemimic_training.egocentric.spatial.geometry import inverse, is_known
+from activemimic_training.egocentric.spatial.pose_trajectory import EgoTrajectory
+from activemimic_training.egocentric_error import EgocentricError
 
 
 def supplied_camera(settings: SuppliedCamera, clip: Clip, wrists: WristEstimate) -> CameraEstimate:

@@ -10,11 +10,11 @@ import zlib
 
 import numpy as np
 
-from activemimic_training.egocentric.geometry import Floats, inverse, is_known, se3_exp, transform
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
-from activemimic_training.egocentric.poses.settings import PoseNoise, TruthCamera, TruthWrists
-from activemimic_training.egocentric.trajectory import FPS, EgoTrajectory, Flags
+from activemimic_training.egocentric.settings.pose_settings import PoseNoise, TruthCamera, TruthWrists
+from activemimic_training.egocentric.spatial.geometry import Floats, inverse, is_known, se3_exp, transform
+from activemimic_training.egocentric.spatial.pose_trajectory import FPS, EgoTrajectory, Flags
 
 _DRIFT_S = 1.5  # drift changes within such a time
 _HAND_M = 0.2  # around a wrist, what the hand may cover

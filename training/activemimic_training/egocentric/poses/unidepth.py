@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats
-from activemimic_training.egocentric.poses.settings import UniDepth
+from activemimic_training.egocentric.settings.pose_settings import UniDepth
+from activemimic_training.egocentric.spatial.geometry import Floats
+from activemimic_training.egocentric_error import EgocentricError
 
 
 def metric_depth(settings: UniDepth, image: np.ndarray, K: Floats) -> Floats:

@@ -11,15 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, inverse, transform
 from activemimic_training.egocentric.poses.clip import Clip, resized_intrinsics
 from activemimic_training.egocentric.poses.estimates import CameraEstimate, WristEstimate
 from activemimic_training.egocentric.poses.hands import hand_pixels
-from activemimic_training.egocentric.poses.settings import VggtCamera
 from activemimic_training.egocentric.poses.unidepth import metric_depth
 from activemimic_training.egocentric.poses.windows import Window, WindowedPath, windows
-from activemimic_training.egocentric.scale import episode_scale, frame_scale, metric_path
+from activemimic_training.egocentric.quality.scale import episode_scale, frame_scale, metric_path
+from activemimic_training.egocentric.settings.pose_settings import VggtCamera
+from activemimic_training.egocentric.spatial.geometry import Floats, inverse, transform
+from activemimic_training.egocentric_error import EgocentricError
 
 LONGEST_PX = 518
 PATCH_PX = 14

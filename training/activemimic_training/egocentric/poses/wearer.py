@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activemimic_training.egocentric.geometry import Floats
 from activemimic_training.egocentric.poses.clip import Clip
 from activemimic_training.egocentric.poses.estimates import WristEstimate
+from activemimic_training.egocentric.spatial.geometry import Floats
 
 _BOTTOM = 0.2  # of the image's height above its lower edge: a body that ends there is not the wearer's
 _OWN_SHOULDERS_M, _FOREIGN_SHOULDERS_M = 0.5, 1.0  # from the camera

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activemimic_training.egocentric.errors import EgocentricError, GeometryError
-from activemimic_training.egocentric.geometry import Floats, interpolate
-from activemimic_training.egocentric.similarity import Similarity, align_robustly
-from activemimic_training.egocentric.trajectory import Flags
+from activemimic_training.egocentric.spatial.geometry import Floats, interpolate
+from activemimic_training.egocentric.spatial.pose_trajectory import Flags
+from activemimic_training.egocentric.spatial.similarity import Similarity, align_robustly
+from activemimic_training.egocentric_error import EgocentricError, GeometryError
 
 _POINTS = 400  # of a shared frame that align two windows
 

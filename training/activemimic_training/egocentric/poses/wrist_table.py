@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from activemimic_training.egocentric.errors import EgocentricError
-from activemimic_training.egocentric.geometry import Floats, is_known, transform
 from activemimic_training.egocentric.poses.path_file import at_times, rotations
-from activemimic_training.egocentric.trajectory import HANDS, Times
+from activemimic_training.egocentric.spatial.geometry import Floats, is_known, transform
+from activemimic_training.egocentric.spatial.pose_trajectory import HANDS, Times
+from activemimic_training.egocentric_error import EgocentricError
 
 _COLUMNS = ["t", "hand", "x", "y", "z", "qx", "qy", "qz", "qw"]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from activemimic_training.egocentric.config import EgocentricConfig
-from activemimic_training.egocentric.item import Item
+from activemimic_training.egocentric.ingest.item import Item
 from activemimic_training.egocentric.poses.clip import Clip, clips
 from activemimic_training.egocentric.poses.episodes import each_episode
 from activemimic_training.egocentric.poses.estimates import WristEstimate
@@ -18,6 +17,7 @@ from activemimic_training.egocentric.poses.mediapipe_hands import mediapipe_wris
 from activemimic_training.egocentric.poses.sam3d_body import sam3d_body_wrists
 from activemimic_training.egocentric.poses.supplied import supplied_wrists
 from activemimic_training.egocentric.poses.truth import truth_wrists
+from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
 
 BACKENDS: dict[str, Callable[[Any, Clip], WristEstimate]] = {
     "mediapipe": mediapipe_wrists,

@@ -12,7 +12,7 @@ import numpy as np
 from activemimic_sim.egocentric.motion import LEFT, RIGHT, Person
 from activemimic_sim.egocentric.room import CAMERA, HAND_BODIES, furnish
 from activemimic_sim.egocentric.tasks import TASKS
-from activemimic_sim.rendering import CameraRenderer
+from activemimic_sim.world.rendering import CameraRenderer
 
 _AFTER_S = 0.6  # that a video goes on when all is done
 _FOV_DEG = (62.0, 78.0)  # of the image's height: lenses differ

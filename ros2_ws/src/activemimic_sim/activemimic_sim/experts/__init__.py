@@ -8,7 +8,7 @@ from activemimic_sim.experts.finding import FindingExpert
 from activemimic_sim.experts.pouring import PouringExpert
 from activemimic_sim.experts.reaching import ReachingExpert
 from activemimic_sim.experts.restocking import RestockingExpert
-from activemimic_sim.simulation import Simulation
+from activemimic_sim.world.simulation import Simulation
 
 EXPERTS: dict[str, type[Expert]] = {
     "restocking": RestockingExpert,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from activemimic_sim.simulation import Simulation
+from activemimic_sim.world.simulation import Simulation
 
 STEP_S = 0.1  # an expert decides ten times a second, as the policies that learn from it
 _GAZE_RAD_S = 0.6

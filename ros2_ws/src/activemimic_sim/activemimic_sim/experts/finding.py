@@ -9,7 +9,6 @@ import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import Hand, aligning, shortened, turned
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad, view_angles_rad
 from activemimic_sim.tasks.finding import (
     REGION_CENTER_XY_M,
@@ -18,6 +17,7 @@ from activemimic_sim.tasks.finding import (
     YOGURT_HEIGHT_M,
     YOGURT_RADIUS_M,
 )
+from activemimic_sim.world.simulation import Simulation
 
 _OUTWARDS = {"left": 1.0, "right": -1.0}
 _OTHER = {"left": "right", "right": "left"}

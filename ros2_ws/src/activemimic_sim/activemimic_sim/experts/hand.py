@@ -8,8 +8,8 @@ import mujoco
 import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S
-from activemimic_sim.ik import Chain
-from activemimic_sim.simulation import Simulation
+from activemimic_sim.world.ik import Chain
+from activemimic_sim.world.simulation import Simulation
 
 TOOL_M = 0.14308  # from the gripper's base to the point between its fingertips, along its z axis
 

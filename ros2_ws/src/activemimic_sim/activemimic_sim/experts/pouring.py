@@ -6,7 +6,6 @@ import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import Hand, aligning, shortened, turned
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad
 from activemimic_sim.tasks.pouring import (
     BALLS,
@@ -17,6 +16,7 @@ from activemimic_sim.tasks.pouring import (
     UPRIGHT_RAD,
     balls_in,
 )
+from activemimic_sim.world.simulation import Simulation
 
 _SIDES = {"source": "right", "receiver": "left"}
 _UP = np.array([0.0, 0.0, 1.0])

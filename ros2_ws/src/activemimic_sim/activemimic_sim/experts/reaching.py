@@ -6,7 +6,6 @@ import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import Hand, shortened, turned
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds
 from activemimic_sim.tasks.reaching import (
     CUBE_SIDE_M,
@@ -16,6 +15,7 @@ from activemimic_sim.tasks.reaching import (
     REGION_SIDE_M,
     TABLE_HEIGHT_M,
 )
+from activemimic_sim.world.simulation import Simulation
 
 _WEIGHTS = (0.3, 0.2, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
 # The right arm bent as it will go down on the cube; raised by the lift, this carries the hand over the obstacle.

@@ -6,7 +6,6 @@ import numpy as np
 
 from activemimic_sim.experts.expert import STEP_S, Expert
 from activemimic_sim.experts.hand import TOOL_M, Hand, aligning, shortened, turned
-from activemimic_sim.simulation import Simulation
 from activemimic_sim.tasks.contacts import holds, tilt_rad
 from activemimic_sim.tasks.restocking import (
     BOTTLE_HEIGHT_M,
@@ -22,6 +21,7 @@ from activemimic_sim.tasks.restocking import (
     sees,
     slot_position,
 )
+from activemimic_sim.world.simulation import Simulation
 
 _WEIGHTS = (0.3, 0.2, *(1.0,) * 7)  # body and arm share the motion: the arm's reach is a thin shell
 # Chain postures (lift, pitch, arm). Crouched, the hand at the bottle:

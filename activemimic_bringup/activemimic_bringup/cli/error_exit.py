@@ -1,0 +1,39 @@
+"""Errors of the project end a command as one red line; others keep their traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from activemimic_description.common.errors import explanation
+from typer.core import TyperGroup
+
+FAILED = 1  # exit code when something went wrong on the way
+USAGE = 2  # and when what was given cannot be used: arguments, contracts, checkpoints, configuration files
+
+
+class UsageProblem(ValueError):  # noqa: N818 - click has a UsageError already
+    """Arguments that make no sense together; the text says what to give instead."""
+
+
+class ErrorGroup(TyperGroup):
+    """A command group that prints the project's errors as one line and exits with 1 or 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            text = explanation(error)
+            if text is None or ctx.params.get("debug"):
+                raise
+            print_error(text)
+            sys.exit(USAGE if isinstance(error, ValueError) else FAILED)
+
+
+def print_error(text: str) -> None:
+    """Write `text` to stderr, in red if that is a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), (text, "red")))

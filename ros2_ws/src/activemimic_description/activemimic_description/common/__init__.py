@@ -1,0 +1,1 @@
+"""What every package needs: strict reading, atomic writing, errors, processes that end well, rates."""

@@ -1,0 +1,1 @@
+"""What is shown of trials and recordings: figures, videos, pages."""

@@ -1,0 +1,1 @@
+"""Rollouts in simulated time, which waits for the policy: trials, demonstrations, replays."""

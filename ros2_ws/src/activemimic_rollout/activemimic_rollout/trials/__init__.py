@@ -1,0 +1,1 @@
+"""Which scenes are tried, what came of it, and what may be concluded: plans, results, statistics."""

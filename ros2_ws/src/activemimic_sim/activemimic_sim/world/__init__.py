@@ -1,0 +1,1 @@
+"""The MuJoCo world: physics, cameras, perturbations, and the pace at which they run."""

@@ -1,0 +1,1 @@
+"""Trajectories to episodes of a dataset: chunk-relative targets, export, loading."""

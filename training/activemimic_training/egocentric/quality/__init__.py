@@ -1,0 +1,1 @@
+"""Metric scale, repair and checks of estimated trajectories, and their comparison with true ones."""

@@ -1,0 +1,1 @@
+"""A run over many videos: stages, executors, status; it can be killed and goes on."""

@@ -1,0 +1,1 @@
+"""What a run does, read strictly from YAML."""

@@ -1,0 +1,1 @@
+"""How a run is doing: validation, rollouts, logs, curves, failures."""

@@ -1,0 +1,1 @@
+"""Rows of datasets to batches."""

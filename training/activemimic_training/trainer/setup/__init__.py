@@ -1,0 +1,1 @@
+"""What shall be trained, and from where: configuration, and the weights that a run starts from."""
