@@ -19,17 +19,18 @@ RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORC
 RUN grep -v '^torch==' constraints.txt > robot-constraints.txt \
     && pip install --no-cache-dir -c robot-constraints.txt \
         setuptools wheel colcon-common-extensions catkin-pkg \
-        numpy opencv-python-headless pydantic pyyaml transforms3d rosbags mcap safetensors tokenizers typer rich
+        numpy opencv-python-headless pydantic pyyaml transforms3d rosbags mcap safetensors tokenizers ruckig typer rich
 
-COPY ros2_ws/src ros2_ws/src
+COPY ros2_ws/src/activemimic_description ros2_ws/src/activemimic_description
+COPY ros2_ws/src/activemimic_control ros2_ws/src/activemimic_control
+COPY ros2_ws/src/activemimic_data ros2_ws/src/activemimic_data
 COPY activemimic_policy activemimic_policy
 COPY activemimic_bringup activemimic_bringup
 COPY launch launch
-COPY training training
-# The simulator stays out. Nodes run with the interpreter that builds them, which is the environment's.
-RUN pip install --no-cache-dir --no-deps --no-build-isolation ./training \
+# Simulator, rollouts and training stay out. Nodes run with the interpreter that builds them, which is the environment's.
+RUN ln -s ../../activemimic_policy ../../activemimic_bringup ros2_ws/src/ \
     && . /opt/ros/${ROS_DISTRO}/setup.sh \
-    && cd ros2_ws && python -m colcon build --packages-ignore activemimic_sim
+    && cd ros2_ws && python -m colcon build
 
 # colcon puts executables where `ros2 run` finds them; the command line shall be found by its name as well.
 ENV PATH=/opt/activemimic/ros2_ws/install/activemimic_bringup/lib/activemimic_bringup:$PATH

@@ -152,7 +152,7 @@ def tasks_page() -> str:
         "",
         "## Seeds",
         "",
-        f"The published trial plans (`activemimic_bringup/evaluation/plans`) hold the seeds from {FIRST_HELD_OUT_SEED} "
+        f"The published trial plans (`activemimic_rollout/trials/plans`) hold the seeds from {FIRST_HELD_OUT_SEED} "
         "on, each with the cell of the scene that it fills. `activemimic sim demos` refuses those seeds and "
         "`dataset build` leaves their episodes out, so that no policy "
         "learns from a scene that it is tried on.",

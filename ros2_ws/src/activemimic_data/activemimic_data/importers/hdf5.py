@@ -69,7 +69,7 @@ def open_hdf5(path: Path, group: str = "") -> Iterator[Hdf5File]:
     try:
         import h5py  # an optional dependency
     except ModuleNotFoundError:
-        raise DatasetError("importing needs h5py: pip install 'activemimic_training[import]'") from None
+        raise DatasetError("importing needs h5py: pip install 'activemimic_data[import]'") from None
     try:
         file = h5py.File(path, "r")
     except OSError as error:
