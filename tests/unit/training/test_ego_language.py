@@ -12,15 +12,9 @@ import ego_videos as videos
 import pytest
 from activemimic_training.egocentric.ingest.ingest import ingest
 from activemimic_training.egocentric.ingest.item import find_items
+from activemimic_training.egocentric.language import language
 from activemimic_training.egocentric.language.filter import filter_segments
-from activemimic_training.egocentric.language.language import (
-    BadReplyError,
-    Question,
-    UnavailableError,
-    ask,
-    json_of,
-    language,
-)
+from activemimic_training.egocentric.language.language import BadReplyError, Question, UnavailableError, ask, json_of
 from activemimic_training.egocentric.language.segment import Segment, Segments, clear, given_segments, segment
 from activemimic_training.egocentric.run.licences import OWN, Use, check, model_licence
 from activemimic_training.egocentric.settings.pipeline_config import (
