@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract import Contract
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "checkpoints"  # one a folder, by name
 
 
-class CheckpointPlaceError(ValueError):
+class CheckpointPlaceError(InvalidInputError):
     """A checkpoint that lies where none may be loaded from at run time; the text names it and the allowed folders."""
 
 
-class PolicyMismatchError(ValueError):
+class PolicyMismatchError(InvalidInputError):
     """A checkpoint that cannot run here; the text lists every difference."""
 
 

@@ -21,6 +21,7 @@ import safetensors
 import safetensors.torch
 import torch
 from activemimic_description.common.atomic import written_beside
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.common.strict import explain, parse_json, parse_section
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
@@ -39,7 +40,7 @@ TOKENIZER, CONTRACT, ONNX = "tokenizer.json", "contract.yaml", "onnx"
 M = TypeVar("M", bound=BaseModel)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InvalidInputError):
     """A checkpoint that cannot be trusted; the message names folder, file, field, expected and found."""
 
     def __init__(self, folder: Path, file: str, problems: list[str]) -> None:

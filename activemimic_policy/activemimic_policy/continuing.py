@@ -12,6 +12,7 @@ import numpy as np
 from activemimic_control.chunk_trajectory import Spline
 from activemimic_description.chunk import Chunk
 from activemimic_description.chunk_fields import NS
+from activemimic_description.common.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from activemimic_policy.inference import InFlight
@@ -23,7 +24,7 @@ LAG_NS = 300_000_000  # the robot may be this far behind its commands
 STRAY_S = 0.1  # and this far off, in seconds at full speed, before the chunk counts as not executed
 
 
-class JoinError(ValueError):
+class JoinError(InvalidInputError):
     """A way of joining that the policy cannot do; the text says what it can."""
 
 

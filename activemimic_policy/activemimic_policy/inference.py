@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from activemimic_description.common.errors import InvalidInputError
 
 from activemimic_policy.checkpoint import ONNX, WEIGHTS, Checkpoint, file_sha256, load_checkpoint
 from activemimic_policy.model.flow import ActionPrefix, prefix_weights
@@ -24,7 +25,7 @@ from activemimic_policy.tokenizer import TokenizerError
 from activemimic_policy.transforms import Array, Sample, apply, input_steps, output_steps, stack_cameras
 
 
-class PolicyInputError(ValueError):
+class PolicyInputError(InvalidInputError):
     """An observation or instruction the policy cannot act on; the message says which and what was expected."""
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import tokenizers
+from activemimic_description.common.errors import InvalidInputError
 from tokenizers import models, normalizers, pre_tokenizers
 
 PADDING, UNKNOWN, BEGIN = "[pad]", "[unk]", "[begin]"
 _PALIGEMMA = ("<pad>", "<unk>", "<bos>")
 
 
-class TokenizerError(ValueError):
+class TokenizerError(InvalidInputError):
     """A tokenizer file that is none, or an instruction that does not fit."""
 
 

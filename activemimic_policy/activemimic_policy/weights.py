@@ -21,6 +21,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+from activemimic_description.common.errors import InvalidInputError
 from torch import Tensor
 
 from activemimic_policy.model.flow_policy import FlowPolicy
@@ -48,7 +49,7 @@ _HEAD_PARTS = {
 }
 
 
-class WeightsError(ValueError):
+class WeightsError(InvalidInputError):
     """Weights that do not fit; the text lists every key that is missing, left over or of a wrong shape."""
 
 

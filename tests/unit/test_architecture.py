@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 import re
 import subprocess
@@ -220,6 +221,19 @@ for name in {names!r}:
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_every_error_of_the_project_has_one_base() -> None:
+    """`ActiveMimicError` decides what is one line for the person, and with which code a command ends."""
+    built_in = {name for name, kind in vars(builtins).items() if isinstance(kind, type)}
+    wrong = []
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name.endswith("Error"):
+                bases = {ast.unparse(base) for base in node.bases}
+                if bases <= built_in and node.name != "ActiveMimicError":
+                    wrong.append(f"{name}: {node.name}({', '.join(bases)})")
+    assert wrong == ["activemimic_bringup.nodes.ros_client: StoppedError(Exception)"]  # ends a loop, is told to nobody
 
 
 def test_no_module_unpickles() -> None:

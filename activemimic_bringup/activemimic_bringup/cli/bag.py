@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from activemimic_description.common.errors import FAILED
 
-from activemimic_bringup.cli.error_exit import FAILED, print_error
+from activemimic_bringup.cli.error_exit import print_error
 
 if TYPE_CHECKING:
     from activemimic_data.bags import EpisodeInfo, Verdict

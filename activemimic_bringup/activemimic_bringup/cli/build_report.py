@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
+from activemimic_description.common.errors import FAILED
 
-from activemimic_bringup.cli.error_exit import FAILED, print_error
+from activemimic_bringup.cli.error_exit import print_error
 
 if TYPE_CHECKING:
     from activemimic_data.dataset import BuildResult

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from activemimic_description.common.errors import FAILED
 
 from activemimic_bringup.cli.build_report import BuildReport
-from activemimic_bringup.cli.error_exit import FAILED, UsageProblem
+from activemimic_bringup.cli.error_exit import UsageProblem
 
 app = typer.Typer(no_args_is_help=True, help="Turn recorded episodes into a dataset, and look at it.")
 imports = typer.Typer(no_args_is_help=True, help="Make a dataset of others' recordings.")

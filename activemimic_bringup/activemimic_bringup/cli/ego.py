@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from activemimic_description.common.errors import FAILED
 
 from activemimic_bringup.cli.build_report import BuildReport
 from activemimic_bringup.cli.ego_truth import hot3d, synthesize
-from activemimic_bringup.cli.error_exit import FAILED, UsageProblem, print_error
+from activemimic_bringup.cli.error_exit import UsageProblem, print_error
 
 if TYPE_CHECKING:
     from activemimic_training.egocentric.run.pipeline import RunStatus, StageProgress

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from activemimic_description.common.errors import FAILED
 
-from activemimic_bringup.cli.error_exit import FAILED, print_error
+from activemimic_bringup.cli.error_exit import print_error
 
 
 def synthesize(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from activemimic_description.common.errors import explanation
+from activemimic_description.common.errors import InvalidInputError, exit_code, explanation
 from typer.core import TyperGroup
 
-FAILED = 1  # exit code when something went wrong on the way
-USAGE = 2  # and when what was given cannot be used: arguments, contracts, checkpoints, configuration files
 
-
-class UsageProblem(ValueError):  # noqa: N818 - click has a UsageError already
+class UsageProblem(InvalidInputError):  # noqa: N818 - click has a UsageError already
     """Arguments that make no sense together; the text says what to give instead."""
 
 
@@ -27,7 +24,7 @@ class ErrorGroup(TyperGroup):
             if text is None or ctx.params.get("debug"):
                 raise
             print_error(text)
-            sys.exit(USAGE if isinstance(error, ValueError) else FAILED)
+            sys.exit(exit_code(error))
 
 
 def print_error(text: str) -> None:

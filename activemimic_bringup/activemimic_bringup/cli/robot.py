@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from activemimic_description.common.errors import ROS_MISSING
+from activemimic_description.common.errors import FAILED, ROS_MISSING
 
-from activemimic_bringup.cli.error_exit import FAILED, UsageProblem, print_error
+from activemimic_bringup.cli.error_exit import UsageProblem, print_error
 
 if TYPE_CHECKING:
     from activemimic_bringup.launching.graph import Argument

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from activemimic_description.common.errors import FAILED
 
-from activemimic_bringup.cli.error_exit import FAILED
 from activemimic_bringup.cli.robot import require_ros
 
 REFRESH_S = 0.5

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from activemimic_description.common.errors import OperationError
 from rich.console import Console
 
 from activemimic_bringup.launching import graph
@@ -15,7 +16,7 @@ _TIMEOUT_S = 300.0
 _ROS = {"ROS_DOMAIN_ID": "42"}  # a domain of its own, unless the user chose: no robot shall obey the demo
 
 
-class DemoError(RuntimeError):
+class DemoError(OperationError):
     """A stage that failed; the text says which, and where its log lies."""
 
 

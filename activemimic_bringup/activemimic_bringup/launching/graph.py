@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from activemimic_description.common.errors import InvalidInputError
+
 from activemimic_bringup.launching.parameters import Value
 
 FASTDDS_PROFILE = Path(__file__).parents[1] / "config" / "fastdds.xml"
@@ -19,7 +21,7 @@ REFUSED = 2  # exit code of a node that was started with what it cannot run with
 RESPAWN_DELAY_S = 2.0
 
 
-class GraphError(ValueError):
+class GraphError(InvalidInputError):
     """Arguments that name no graph; the text lists what there is."""
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 
+from activemimic_description.common.errors import OperationError
 from activemimic_description.common.lifetime import LAUNCHER_PID, SAME_SIGNAL_S, ending_signals
 
 from activemimic_bringup.launching.graph import RESPAWN_DELAY_S, NodeSpec, shared_environment
@@ -26,7 +27,7 @@ _FIRST_S = 4.0  # for each of them
 _ENDING = ((signal.SIGINT, 6.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 0.0))
 
 
-class NodeDiedError(RuntimeError):
+class NodeDiedError(OperationError):
     """A node ended unasked, and with it the graph; the text names it and its exit code."""
 
 

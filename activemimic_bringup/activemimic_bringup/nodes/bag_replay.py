@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import rclpy
 from activemimic_data.bags import EpisodeReader
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract import Qos
 from activemimic_description.messages import ros_class
 from rclpy.duration import Duration
@@ -21,7 +22,7 @@ LISTENERS_S = 2.0  # for listeners to connect, and in the end to acknowledge; wi
 _QOS = Qos(reliability="reliable", depth=100, durability="volatile")
 
 
-class ReplayError(ValueError):
+class ReplayError(InvalidInputError):
     """An episode that cannot be played so; the text says why and what to do."""
 
 

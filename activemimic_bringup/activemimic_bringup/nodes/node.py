@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 import rclpy
-from activemimic_description.common.errors import explanation
+from activemimic_description.common.errors import InvalidInputError, explanation
 from activemimic_description.common.lifetime import SAME_SIGNAL_S, end_with_launcher, ending_signals
 from activemimic_description.stack_topics import DIAGNOSTICS
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -34,7 +34,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 LONGEST_END_S = 3.0  # from the first signal
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(InvalidInputError):
     """Parameters with which a node cannot start; the text says which and what to do."""
 
 

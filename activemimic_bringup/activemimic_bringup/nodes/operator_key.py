@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from activemimic_description.common.errors import InvalidInputError
+
 OFF = "off"
 KEYED_WORDS = ("arm", "run")
 VALID_S = 10.0
@@ -25,7 +27,7 @@ MAX_CHARACTERS = 4096
 _ANSWER = re.compile(r"(arm|run):([0-9a-f]{32}):([0-9a-f]{64})")
 
 
-class OperatorKeyError(ValueError):
+class OperatorKeyError(InvalidInputError):
     """A key that cannot be used; the text names the file, what was expected and found."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from activemimic_data.bags import BagError, DiskFullError, EpisodeInfo, EpisodeWriter
 from activemimic_data.bags.episode import LOW_RATE, Outcome
+from activemimic_description.common.errors import OperationError
 from activemimic_description.contract import Contract
 from activemimic_description.stack_topics import DIAGNOSTICS, TOPICS
 
@@ -27,7 +28,7 @@ SPARE = 0.1  # of min_free_gb: with less an episode is ended, so that the disk i
 _OUTCOMES: dict[bool | None, Outcome] = {True: "success", False: "failure", None: "unknown"}
 
 
-class RecordingRefusedError(RuntimeError):
+class RecordingRefusedError(OperationError):
     """The recorder is not able to do what was asked; the text says why and what to do."""
 
 

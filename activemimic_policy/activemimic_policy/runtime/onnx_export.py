@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from activemimic_description.common.atomic import written_beside
+from activemimic_description.common.errors import OperationError
 from torch import nn
 
 from activemimic_policy.model.flow_policy import FlowPolicy, ModelInputs
@@ -34,7 +35,7 @@ OPSET = 18
 TOLERANCE = {"fp32": 1e-3, "int8": 0.5}  # of a chunk, over its largest number; beyond it the export is broken
 
 
-class ExportError(RuntimeError):
+class ExportError(OperationError):
     """Graphs that do not say what the network says; the text gives the error."""
 
 

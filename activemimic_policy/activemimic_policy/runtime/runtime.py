@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import torch
+from activemimic_description.common.errors import InvalidInputError
 from torch import Tensor
 
 from activemimic_policy.model.flow import ActionPrefix
@@ -20,7 +21,7 @@ RUNTIMES: tuple[str, ...] = get_args(RuntimeName)
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
-class RuntimeUnavailableError(ValueError):
+class RuntimeUnavailableError(InvalidInputError):
     """A runtime that cannot work here; the text says what it needs."""
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from activemimic_data.dataset.read import Dataset
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.interface import differences
 from activemimic_policy.inference import Policy
 
 from activemimic_training.egocentric.episodes.load import is_egocentric
 
 
-class OpenLoopError(ValueError):
+class OpenLoopError(InvalidInputError):
     """A policy and a dataset that do not fit each other, or an episode that there is not."""
 
 

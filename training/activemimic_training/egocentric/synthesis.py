@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from activemimic_data.dataset.video import VideoWriter
 from activemimic_description.common.durable import write_durably
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_rollout.worker_batches import by_batches
 from activemimic_sim.egocentric.person import EgocentricScene
 from activemimic_sim.egocentric.tasks import TASKS
@@ -30,7 +31,7 @@ VIDEO_FPS = 30
 _Wanted = tuple[str, int]
 
 
-class SynthesisError(ValueError):
+class SynthesisError(InvalidInputError):
     """What was asked for is not known; the message names it."""
 
 

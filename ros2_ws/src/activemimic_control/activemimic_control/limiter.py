@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from activemimic_description.common.errors import OperationError
 from activemimic_description.robot import Robot
 from ruckig import InputParameter, Result, Ruckig, RuckigError, Synchronization, Trajectory
 
@@ -25,7 +26,7 @@ _ROUNDING = 1e-9  # share of the limits
 _REST = 1e-6  # share of the limits below which an axis counts as resting
 
 
-class MotionLimiterError(RuntimeError):
+class MotionLimiterError(OperationError):
     """No command within the limits could be found: the position is held."""
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from activemimic_description.common.errors import InvalidInputError
 
-class ChunkError(ValueError):
+
+class ChunkError(InvalidInputError):
     """A chunk that must not be played; the message says why."""
 
 

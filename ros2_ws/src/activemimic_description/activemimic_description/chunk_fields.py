@@ -10,6 +10,7 @@ import numpy as np
 
 from activemimic_description.chunk import Chunk
 from activemimic_description.codec import stamp_ns
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.messages import Messages, header, stamp
 
 NS = 1_000_000_000
@@ -18,7 +19,7 @@ MAX_UNEVENNESS_NS = 1_000_000  # rounding of time_from_start, not jitter: a chun
 MIN_STEP_NS = 2_000_000  # between two points: no robot is commanded more often
 
 
-class ChunkRejectedError(ValueError):
+class ChunkRejectedError(InvalidInputError):
     """A chunk that must not move the robot. `kind` is the short name it is counted under."""
 
     def __init__(self, kind: str, reason: str) -> None:

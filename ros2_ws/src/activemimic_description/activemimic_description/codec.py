@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract import Contract
 from activemimic_description.contract_entries import JOINT_STATE, CameraSource, JointSink, JointSource
 from activemimic_description.messages import Messages, header
@@ -18,7 +19,7 @@ _MAGIC = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4}
 
 
-class CodecError(ValueError):
+class CodecError(InvalidInputError):
     """A message that does not hold what the contract says: names topic and field, expected and found."""
 
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from activemimic_description import interface as interfaces
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract_entries import (
     CameraSource,
     JointSink,
@@ -48,7 +49,7 @@ _RAW_UNITS: dict[str, dict[str, float | None]] = {
 }
 
 
-class ContractError(ValueError):
+class ContractError(InvalidInputError):
     """A contract that cannot be used: the text names the file, the field, what was expected and what was found."""
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from activemimic_description.common.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
@@ -28,7 +30,7 @@ _ARRAY_CODES = {"int64": "q", "uint64": "Q"}  # numpy calls them by their C type
 _ROSIDL_NAMES = {"float": "float32", "double": "float64", "boolean": "bool"}
 
 
-class MessageTypeError(LookupError):
+class MessageTypeError(InvalidInputError):
     """A message type or field that does not exist here; the text says what to install or which fields there are."""
 
 

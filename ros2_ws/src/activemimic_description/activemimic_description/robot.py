@@ -11,12 +11,14 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from activemimic_description.common.errors import InvalidInputError
+
 ROBOTS_FOLDER = Path(__file__).parent / "robots"
 
 Vector3 = Annotated[tuple[float, float, float], Field()]
 
 
-class RobotError(ValueError):
+class RobotError(InvalidInputError):
     """A robot file that does not describe a robot: names the file, the field, what was expected and found."""
 
 

@@ -19,6 +19,7 @@ import torch
 import yaml
 from activemimic_data.dataset.read import Dataset
 from activemimic_description.common.atomic import written_beside
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.common.strict import explain
 from activemimic_policy.checkpoint import WEIGHTS, Checkpoint, load_checkpoint, write_files
 from activemimic_policy.spec import PolicySpec
@@ -35,7 +36,7 @@ _RECORDER = "recorder"  # the node whose diagnostics say where episodes are reco
 _AS_IT_IS: Mapping[str, float] = {}
 
 
-class PublishError(ValueError):
+class PublishError(InvalidInputError):
     """Parts that do not belong together; the text names file, field, expected and found."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from activemimic_description.common.configuration import read_config
+from activemimic_description.common.errors import InvalidInputError
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,7 +23,7 @@ from activemimic_training.egocentric.settings.pose_settings import AbsolutePath,
 from activemimic_training.egocentric.spatial.calibration import Calibration
 
 
-class EgocentricConfigError(ValueError):
+class EgocentricConfigError(InvalidInputError):
     """A configuration that cannot be used; the message names file, field, expected and found."""
 
 

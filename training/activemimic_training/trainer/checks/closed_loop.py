@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from activemimic_description.common.errors import OperationError
+
 from activemimic_training.trainer.setup.train_config import ClosedLoopSection, TrainConfigError
 
 
-class ClosedLoopError(RuntimeError):
+class ClosedLoopError(OperationError):
     """The evaluation failed; the message holds its last lines."""
 
 

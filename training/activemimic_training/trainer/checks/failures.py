@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from activemimic_description.common.errors import OperationError
 from safetensors import SafetensorError
 
 from activemimic_training.trainer.setup.train_config import TrainConfig
 
 
-class TrainingError(RuntimeError):
+class TrainingError(OperationError):
     """Training stopped by itself; the message says why, and which checkpoint is still good."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_rollout.reports.html import png_of_figure
 
 from activemimic_training.trainer.checks.log import StepMetrics, read_metrics
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _COLUMNS = 3
 
 
-class PlotError(ValueError):
+class PlotError(InvalidInputError):
     """Runs that cannot be drawn; the message names the run."""
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from activemimic_data.dataset.read import Dataset, EpisodeRow
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_policy.normalization import Normalization, Statistics, fit_statistics
 from activemimic_policy.spec import PolicySpec
 from activemimic_policy.transforms import CompressActions, RelativeActions, Sample, apply, fit_square
@@ -27,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from activemimic_training.egocentric.episodes.load import EgoRows, is_egocentric, load_ego_rows
 
 
-class TrainingDataError(ValueError):
+class TrainingDataError(InvalidInputError):
     """A dataset that cannot be trained on; the message says what was expected and found."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from activemimic_description.common.configuration import read_config
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_policy.model.model_config import PRESETS
 from pydantic import (
     BaseModel,
@@ -27,7 +28,7 @@ _FREE |= {"images", "workers", "max_image_gb"}
 Part = Literal["vision", "text", "prefix", "expert"]
 
 
-class TrainConfigError(ValueError):
+class TrainConfigError(InvalidInputError):
     """A training configuration that cannot be used; the message names file, field, expected and found."""
 
 

@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 import torch.distributed.checkpoint as dcp
 from activemimic_description.common.atomic import recover, written_beside
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.common.strict import parse_json
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -29,7 +30,7 @@ STATE = "state.json"
 GROUPS = ("model", "ema", "optimizer")
 
 
-class ResumeError(ValueError):
+class ResumeError(InvalidInputError):
     """A run folder that cannot be gone on with; the message says why and what to do."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from activemimic_description.common.errors import OperationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Outcome = Literal["success", "failure", "unknown"]
@@ -17,7 +18,7 @@ LOW_RATE = 0.8  # of the contract's rate; a topic that stays below it is not in 
 FIRST_HELD_OUT_SEED = 1_000_000
 
 
-class BagError(RuntimeError):
+class BagError(OperationError):
     """An episode that cannot be written or read: names the file and the cause."""
 
 

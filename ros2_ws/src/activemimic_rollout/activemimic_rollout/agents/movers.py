@@ -14,6 +14,7 @@ import numpy as np
 from activemimic_control.controller import Source
 from activemimic_description.chunk import Chunk
 from activemimic_description.codec import decode_image, encode_image
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract import Contract
 from activemimic_description.messages import BagMessages
 from activemimic_policy.checked_policy import checkpoint_folder
@@ -33,7 +34,7 @@ _RANDOM_HORIZON = 8  # steps of 0.1 s towards each random posture
 _RANDOM_REACH = 0.25  # of a slot's range, at most, from where it is
 
 
-class PolicyNameError(ValueError):
+class PolicyNameError(InvalidInputError):
     """A policy that there is not; the text names what can be evaluated."""
 
 

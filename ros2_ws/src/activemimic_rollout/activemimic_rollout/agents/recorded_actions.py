@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from activemimic_data.dataset import Dataset
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract import Contract, parse_contract
 
 from activemimic_rollout.reports.recorded_trial import RecordedTrial
@@ -14,7 +15,7 @@ from activemimic_rollout.reports.recorded_trial import RecordedTrial
 _NS = 1_000_000_000
 
 
-class ReplayError(ValueError):
+class ReplayError(InvalidInputError):
     """An episode that cannot be replayed; the text says what was expected."""
 
 

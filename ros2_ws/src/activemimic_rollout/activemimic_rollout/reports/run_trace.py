@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from activemimic_description.chunk_fields import ChunkRejectedError, check_fields, read_trajectory
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.latency_stages import STAGES, ChunkStages, Key
 from activemimic_description.robot import load_robot
 from activemimic_description.stack_topics import CHUNK, CONTROL, DIAGNOSTICS, INFERENCE, TELEOP, TIMING
@@ -27,7 +28,7 @@ from activemimic_rollout.reports.recorded_trial import Motion, RecordedTrial
 FORMATS = (".png", ".html")
 
 
-class TraceError(ValueError):
+class TraceError(InvalidInputError):
     """A trace that cannot be written; the text says what to give instead."""
 
 

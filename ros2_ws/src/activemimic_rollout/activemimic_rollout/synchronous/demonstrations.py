@@ -12,6 +12,7 @@ import numpy as np
 from activemimic_data.bags import EpisodeWriter
 from activemimic_data.bags.episode import Outcome
 from activemimic_description.codec import encode_command, encode_image, encode_slots
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.contract import Contract, load_contract
 from activemimic_description.messages import BagMessages
 from activemimic_description.robot import load_robot
@@ -30,7 +31,7 @@ _JPEG_QUALITY = 90
 _LEAST_SHOWN_S = 0.5  # an expert who takes over later has nothing to show
 
 
-class HeldOutSeedError(ValueError):
+class HeldOutSeedError(InvalidInputError):
     """A scene that policies are evaluated on and therefore never learn from."""
 
 

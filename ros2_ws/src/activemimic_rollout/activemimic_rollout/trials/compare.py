@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from activemimic_description.common.errors import InvalidInputError
+
 from activemimic_rollout.trials.results import Results
 from activemimic_rollout.trials.statistics import mcnemar_exact
 
 
-class ComparisonError(ValueError):
+class ComparisonError(InvalidInputError):
     """Results that cannot be paired; the text says in what they differ."""
 
 

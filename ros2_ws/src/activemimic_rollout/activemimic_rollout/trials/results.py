@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from activemimic_description.common.errors import OperationError
+
 from activemimic_rollout.trials.trial_plan import TrialPlan
 
 
-class ResultsError(RuntimeError):
+class ResultsError(OperationError):
     """A results file that cannot be used; the text names it and says why."""
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 from activemimic_data.bags.episode import FIRST_HELD_OUT_SEED
+from activemimic_description.common.errors import InvalidInputError
 
 _FOLDER = Path(__file__).parent / "plans"
 
 
-class PlanError(ValueError):
+class PlanError(InvalidInputError):
     """A plan file that cannot be used; the text names file, field, what was expected and found."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from activemimic_description.common.errors import OperationError
 from activemimic_description.stack_topics import EXPERT, HOLD, IDLE, RESET, START, STOP
 
 from activemimic_rollout.trials.results import Protocol as TrialProtocol
@@ -21,7 +22,7 @@ SETTLED_S = 0.5  # after the words arm and run, what the controller told before 
 ENDING_S = 0.5  # a controller that is told to end holds; within this time the evaluator has heard of it, too
 
 
-class TrialError(RuntimeError):
+class TrialError(OperationError):
     """A series that cannot go on; the text names the service or topic and what it answered."""
 
 

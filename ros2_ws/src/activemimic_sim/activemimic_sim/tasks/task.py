@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import mujoco
 import numpy as np
+from activemimic_description.common.errors import InvalidInputError
 from activemimic_description.robot import Robot
 
 LASTS_S = 0.5  # how long the last stage must hold, unbroken, to be a success
 
 
-class SceneError(ValueError):
+class SceneError(InvalidInputError):
     """A task, cell or variation that there is not; the text names those that there are."""
 
 

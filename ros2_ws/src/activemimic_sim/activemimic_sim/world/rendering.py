@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
+from activemimic_description.common.errors import OperationError
 
 from activemimic_sim.world.variations import Variation
 
@@ -14,7 +15,7 @@ _GEOM = int(mujoco.mjtObj.mjOBJ_GEOM)  # an array compared with the enumeration 
 _PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
 
 
-class RenderingError(RuntimeError):
+class RenderingError(OperationError):
     """No OpenGL context could be made; says which packages bring one."""
 
 
