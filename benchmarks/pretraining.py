@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, out: Path, dataset: Path, steps: int, **c
         "batch_size": arguments.batch_size,
         "threads": arguments.threads,
         "model": {"preset": "tiny", "image_px": arguments.image_px, "horizon": arguments.horizon},
-        "policy": {"execute_steps": max(1, arguments.horizon // 2)},
+        "policy": {"execution_horizon": max(1, arguments.horizon // 2)},
         "optimizer": {"warmup_steps": min(100, steps // 10)},
         "validation": {"episodes": 0.1, "every": max(1, steps // 4), "batches": 4},
         "images": "video",

@@ -3,7 +3,7 @@
     python benchmarks/recording.py [--seconds 20]
 
 One process publishes. Two others receive in turn: the recorder node, while it records, and what the policy node does
-to receive (subscriptions and `Replanner`, decoding only what an inference every 0.4 s needs; the network takes no
+to receive (subscriptions and `PolicyRunner`, decoding only what an inference every 0.4 s needs; the network takes no
 time). Shares are of one core, user and system time, of the receiving process with all its threads.
 """
 
@@ -33,7 +33,7 @@ from activemimic_description.contract import CONTRACTS_FOLDER, Contract, load_co
 from activemimic_description.messages import BagMessages, ros_class
 from activemimic_description.robot import load_robot
 from activemimic_policy.inference import InferenceStages
-from activemimic_policy.replanning import Replanner
+from activemimic_policy.policy_runner import PolicyRunner
 from rich.console import Console
 from rich.table import Table
 
@@ -134,34 +134,34 @@ def listen(contract_path: Path, results: Any, ended: Any) -> None:
     from rclpy.executors import SingleThreadedExecutor
 
     contract = load_contract(contract_path)
-    replanner = Replanner(NoNetwork(contract), contract, max_observation_age_s=0.5)
+    runner = PolicyRunner(NoNetwork(contract), contract, max_observation_age_s=0.5)
     rclpy.init()
     node = rclpy.create_node("policy")
-    numbers: dict[str, list[int]] = {topic: [] for topic in replanner.topics}
+    numbers: dict[str, list[int]] = {topic: [] for topic in runner.topics}
 
     def subscribe(topic: str, entry: Any) -> None:
         def on_message(message: Any, info: Any) -> None:
             numbers[topic].append(info["publication_sequence_number"])
-            replanner.add(topic, message, node.get_clock().now().nanoseconds)
+            runner.add(topic, message, node.get_clock().now().nanoseconds)
 
         node.create_subscription(ros_class(entry.type), topic, on_message, qos_profile(entry.qos))
 
     def infer() -> None:
         while True:
             time.sleep(INFERENCE_S)
-            replanner.infer("work", node.get_clock().now().nanoseconds)
+            runner.infer("work", node.get_clock().now().nanoseconds)
 
-    for topic in replanner.topics:
+    for topic in runner.topics:
         subscribe(topic, contract.topics()[topic])
     threading.Thread(target=infer, daemon=True).start()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    for over in (lambda: replanner.chunks > 0, ended.is_set):
+    for over in (lambda: runner.chunks > 0, ended.is_set):
         while not over():
             executor.spin_once(timeout_sec=0.1)
         count = sum(map(len, numbers.values()))
         lost = sum(seen[-1] - seen[0] + 1 - len(seen) for seen in numbers.values())
-        results.put((count, lost, replanner.chunks))
+        results.put((count, lost, runner.chunks))
 
 
 class NoNetwork:
@@ -174,7 +174,7 @@ class NoNetwork:
         self.spec = SimpleNamespace(
             step_ns=100_000_000,
             slots=contract.slots,
-            gripper_slots=("left_gripper", "right_gripper"),
+            absolute_slots=("left_gripper", "right_gripper"),
             max_delay_steps=0,
         )
 

@@ -41,7 +41,7 @@ def main() -> None:
     spec, tokenizer, model = plan_policy(config, dataset)
     rows = load_rows(dataset)
     normalization = fit_normalization(rows, spec)
-    network = Network(FlowPolicy(model), spec.flow_steps, config.device, config.precision, config.recompute)
+    network = Network(FlowPolicy(model), spec.num_inference_steps, config.device, config.precision, config.recompute)
     print(f"{len(rows.state)} rows, {len(spec.cameras)} cameras, {model.image_px} px, batches of {config.batch_size}")
     print(f"{'images':8}{'workers':>8}{'alone':>16}{'in training':>16}{'waiting':>9}")
     for source in ("memory", "disk", "video"):

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from activemimic_control.joining import make_joining
+from activemimic_control.chunk_aggregation import make_chunk_aggregation
 from activemimic_control.player import ChunkPlayer, Wanted
 from activemimic_description.chunk import Chunk
-from activemimic_policy.continuing import Continuation
 from activemimic_policy.inference import InFlight
 from activemimic_policy.model.flow import ActionPrefix, euler, guided_euler, prefix_weights
+from activemimic_policy.rtc import RealTimeChunking
 from activemimic_rollout.agents.latency import LateChunks, Latencies
-from joined_run import Run
+from chunk_transitions import Run
 from torch import Tensor
 
 NS = 1_000_000_000
@@ -42,7 +42,7 @@ RATE_HZ = 100  # of the controller
 REPLAN_S = 0.4
 VELOCITY = 1.0  # m/s, the limit
 LAG_S = 0.05  # of the robot behind its commands
-_SPEC = SimpleNamespace(slots=("place",), gripper_slots=(), step_ns=NS // 10, max_delay_steps=MAX_DELAY_STEPS)
+_SPEC = SimpleNamespace(slots=("place",), absolute_slots=(), step_ns=NS // 10, max_delay_steps=MAX_DELAY_STEPS)
 
 
 def aside(time_s: np.ndarray) -> np.ndarray:
@@ -118,23 +118,27 @@ def _prefix(in_flight: InFlight, guided: bool) -> ActionPrefix:
     return ActionPrefix(actions, weights[None].double())
 
 
-def trial(seed: int, latencies: Latencies, policy_join: str, player_join: str) -> Run:
+def trial(seed: int, latencies: Latencies, rtc_mode: str, player_aggregation: str) -> Run:
     """Past three obstacles, with the robot's own player, delays and chunks in flight."""
     policy = TwoWays(seed)
-    continuation = Continuation(_SPEC, np.array([VELOCITY]), policy_join)
+    rtc = RealTimeChunking(_SPEC, np.array([VELOCITY]), rtc_mode)
     late = LateChunks(latencies.replay(seed))
-    player = LinearPlayer() if player_join == "linear" else ChunkPlayer(_SPEC.slots, joining=make_joining(player_join))
+    player = (
+        LinearPlayer()
+        if player_aggregation == "linear"
+        else ChunkPlayer(_SPEC.slots, aggregation=make_chunk_aggregation(player_aggregation))
+    )
     place, command, run = np.zeros(1), np.zeros(1), Run(RATE_HZ, np.array([VELOCITY]))
     player.reset(np.zeros((3, 1)), 0)
 
     def infer() -> Chunk:
-        in_flight = continuation.in_flight(now_ns, place)
-        positions = policy.infer(now_ns / NS, place[0], in_flight, continuation.guided)
+        in_flight = rtc.in_flight(now_ns, place)
+        positions = policy.infer(now_ns / NS, place[0], in_flight, rtc.guided)
         return Chunk(now_ns, _SPEC.step_ns, positions)
 
     for tick in range(round(RUN_S * RATE_HZ)):
         now_ns = tick * NS // RATE_HZ
-        chunk = late.due(now_ns, round(REPLAN_S * NS), infer, continuation.sent)
+        chunk = late.due(now_ns, round(REPLAN_S * NS), infer, rtc.sent)
         if chunk is not None and chunk.end_ns >= now_ns:  # as the controller, which takes no chunk that is over
             player.accept(chunk)
             run.joins.append(tick)

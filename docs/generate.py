@@ -22,7 +22,7 @@ from activemimic_rollout.publishing import published_evaluations, success_table
 from activemimic_rollout.trials.trial_plan import FIRST_HELD_OUT_SEED, published_plan
 from activemimic_sim.tasks import TASKS
 from activemimic_sim.tasks.task import LASTS_S
-from activemimic_sim.world.variations import VARIATIONS
+from activemimic_sim.world.perturbations import PERTURBATIONS
 from activemimic_training.egocentric.settings.pipeline_config import EgocentricConfig
 from activemimic_training.trainer.setup.train_config import TrainConfig
 from pydantic import BaseModel
@@ -45,9 +45,9 @@ SIM = (
         run_time=True,
     ),
     Parameter(
-        "variations",
+        "perturbations",
         "",
-        f"Variations of the next reset, separated by commas: {', '.join(VARIATIONS)}.",
+        f"Perturbations of the next reset, separated by commas: {', '.join(PERTURBATIONS)}.",
         run_time=True,
     ),
 )
@@ -143,12 +143,12 @@ def tasks_page() -> str:
     lines += [
         "Pictures: `activemimic sim sheet --task TASK`.",
         "",
-        "## Variations",
+        "## Perturbations",
         "",
-        "Of any scene, to be combined: `--variation NAME`, as often as wanted, for `activemimic eval`, `sim demos` and "
-        "`sim sheet`; `variations:=a,b` for a launched simulator. With and without them, a seed places alike.",
+        "Of any scene, to be combined: `--perturbation NAME`, repeatable, for `activemimic eval`, `sim demos` and "
+        "`sim sheet`; `perturbations:=a,b` for a launched simulator. With and without them, a seed places alike.",
         "",
-        *_table(("name", "what changes"), [(f"`{name}`", kind.about) for name, kind in VARIATIONS.items()]),
+        *_table(("name", "what changes"), [(f"`{name}`", kind.about) for name, kind in PERTURBATIONS.items()]),
         "",
         "## Seeds",
         "",
@@ -162,7 +162,7 @@ def tasks_page() -> str:
         "```python",
         "import gymnasium",
         "",
-        'env = gymnasium.make("activemimic_sim.environments:activemimic/Reaching-v0", variations=["random_look"])',
+        'env = gymnasium.make("activemimic_sim.environments:activemimic/Reaching-v0", perturbations=["random_look"])',
         "observation, info = env.reset(seed=0)",
         'observation, reward, terminated, truncated, info = env.step(observation["agent_pos"])',
         'info["is_success"], info["points"], info["stage"], info["instruction"]',

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from activemimic_data.bags import EpisodeWriter
-from activemimic_data.bags.sources import CONTROL
+from activemimic_data.bags.command_sources import CONTROL
 from activemimic_description.codec import encode_command, encode_image
 from activemimic_description.contract import Contract, load_contract
 from activemimic_description.messages import BagMessages

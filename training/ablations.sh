@@ -14,23 +14,23 @@ try() {  # NAME [OPTION…]
     made+=(--evaluation "out/$task/evaluations/$1")
 }
 
-wrists=(--zero-camera right_wrist)
+wrists=(--ablate-camera right_wrist)
 if [ "$task" = finding ] || [ "$task" = pouring ]; then
-    wrists+=(--zero-camera left_wrist)
+    wrists+=(--ablate-camera left_wrist)
 fi
 made=()
-try head_black --zero-camera head
+try head_black --ablate-camera head
 try wrists_black "${wrists[@]}"
-try all_black --zero-camera head "${wrists[@]}"
+try all_black --ablate-camera head "${wrists[@]}"
 try no_words --instruction '?'
 if [ "$task" = restocking ] || [ "$task" = finding ]; then
-    try flashing_light --variation flashing_light
+    try flashing_light --perturbation flashing_light
 fi
 if [ "$task" = finding ]; then
-    try unseen_a --variation unseen_yogurt_a
-    try unseen_b --variation unseen_yogurt_b
-    try named_side --variation named_side
-    try wrong_side_left --variation named_side --instruction 'find the yogurt on the left, grasp it and lift it'
-    try wrong_side_right --variation named_side --instruction 'find the yogurt on the right, grasp it and lift it'
+    try unseen_a --perturbation unseen_yogurt_a
+    try unseen_b --perturbation unseen_yogurt_b
+    try named_side --perturbation named_side
+    try wrong_side_left --perturbation named_side --instruction 'find the yogurt on the left, grasp it and lift it'
+    try wrong_side_right --perturbation named_side --instruction 'find the yogurt on the right, grasp it and lift it'
 fi
 activemimic policy publish "$published" "$published" "${made[@]}"

@@ -23,7 +23,7 @@ demos() {  # TASK EPISODES FIRST_SEED FOLDER [OPTION…]
 }
 
 finding() {  # FOLDER FIRST_SEED EPISODES EPISODES_WITH_A_NAMED_SIDE [OPTION…]: as many of each in random packagings
-    local side=(--variation named_side) packaging=(--variation random_packaging) first=$2
+    local side=(--perturbation named_side) packaging=(--perturbation random_packaging) first=$2
     demos finding "$3" "$first" "$1" "${@:5}"
     demos finding "$3" $((first + 250)) "$1" "${@:5}" "${packaging[@]}"
     demos finding "$4" $((first + 500)) "$1" "${@:5}" "${side[@]}"
@@ -32,17 +32,17 @@ finding() {  # FOLDER FIRST_SEED EPISODES EPISODES_WITH_A_NAMED_SIDE [OPTION…]
 
 demonstrate() {  # TASK
     case $1 in
-        restocking) demos restocking 450 2000 demos --slips 0.3 ;;  # a slip beside a bottle topples it
+        restocking) demos restocking 450 2000 demos --action-noise 0.3 ;;  # a slip beside a bottle topples it
         reaching) demos reaching 306 2000 demos ;;
         finding)  # short: most of what has to be learnt is its beginning
             finding demos 2000 165 55 --late-starts 0.25
             ;;
-        pouring) demos pouring 400 2000 demos --late-starts 0.25 --slips 0.06 ;;  # a slip while it pours spoils it
+        pouring) demos pouring 400 2000 demos --late-starts 0.25 --action-noise 0.06 ;;  # a slip while it pours spoils it
     esac
 }
 
 correct() {  # TASK FOLDER FIRST_SEED POLICY: the expert goes on from where the policy gets to
-    local turns=(--policy "$4" --slips 0)
+    local turns=(--policy "$4" --action-noise 0)
     if [ "$1" = finding ]; then
         finding "$2" "$3" 125 35 "${turns[@]}"
     else

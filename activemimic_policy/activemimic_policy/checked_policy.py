@@ -61,7 +61,7 @@ def load_checked_policy(
     threads: int = 1,
     runtime: str = "eager",
     precision: str = "fp32",
-    zeroed_cameras: Sequence[str] = (),
+    ablated_cameras: Sequence[str] = (),
 ) -> Policy:
     """Load a policy (see `activemimic_policy.inference.load_policy`) and hold it against the contract.
 
@@ -82,7 +82,7 @@ def load_checked_policy(
             threads,
             runtime=runtime,
             precision=precision,
-            zeroed_cameras=zeroed_cameras,
+            ablated_cameras=ablated_cameras,
         )
     except RuntimeError as error:  # torch's, for a device it does not know or have
         raise PolicyMismatchError(f"device {device!r}: {str(error).splitlines()[0]}") from None

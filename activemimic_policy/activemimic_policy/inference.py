@@ -61,13 +61,13 @@ def load_policy(
     seed: int | None = None,
     runtime: str = "eager",
     precision: str = "fp32",
-    zeroed_cameras: Collection[str] = (),
+    ablated_cameras: Collection[str] = (),
 ) -> Policy:
     """The policy of a checkpoint folder, ready to infer.
 
     `threads` sets torch's CPU threads for this whole process (None leaves them). `seed` fixes the noise that infer
     draws. `runtime` and `precision` are those of `runtime.make_runtime`; onnx runs what `activemimic policy export`
-    has put into the folder. What `zeroed_cameras` show is replaced by black, as the paper does to see which are used.
+    has put into the folder. What `ablated_cameras` show is replaced by black, as the paper does to see which are used.
 
     Raises CheckpointError and RuntimeUnavailableError.
     """
@@ -75,21 +75,21 @@ def load_policy(
         torch.set_num_threads(threads)
     folder = Path(folder)
     checkpoint = load_checkpoint(folder)
-    if unknown := sorted(set(zeroed_cameras) - set(checkpoint.spec.cameras)):
+    if unknown := sorted(set(ablated_cameras) - set(checkpoint.spec.cameras)):
         cameras = ", ".join(checkpoint.spec.cameras)
-        raise PolicyInputError(f"zeroed_cameras {', '.join(unknown)}: the policy's cameras are {cameras}")
+        raise PolicyInputError(f"ablated_cameras {', '.join(unknown)}: the policy's cameras are {cameras}")
     exported = folder / ONNX if runtime == "onnx" else None
     if exported is not None:
         _check_export(folder, exported, checkpoint)
     model = FlowPolicy(checkpoint.model)
     model.load_state_dict(checkpoint.weights, strict=True)
-    steps = checkpoint.spec.flow_steps
+    steps = checkpoint.spec.num_inference_steps
     return Policy(
         checkpoint,
         make_runtime(runtime, model, steps, device, precision, exported, threads),
         device,
         seed,
-        zeroed_cameras,
+        ablated_cameras,
     )
 
 
@@ -105,7 +105,7 @@ class Policy:
         runtime: Runtime,
         device: str = "cpu",
         seed: int | None = None,
-        zeroed_cameras: Collection[str] = (),
+        ablated_cameras: Collection[str] = (),
     ) -> None:
         self.spec: PolicySpec = checkpoint.spec
         self.stages = InferenceStages()
@@ -114,7 +114,7 @@ class Policy:
         self._runtime = runtime
         self._device = torch.device(device if device.startswith("cuda") else "cpu")
         self._random = np.random.default_rng(seed)
-        self._zeroed = frozenset(zeroed_cameras)
+        self._ablated = frozenset(ablated_cameras)
         self._input = input_steps(
             self.spec, checkpoint.normalization, checkpoint.model.image_px, checkpoint.model.action_width
         )
@@ -123,7 +123,7 @@ class Policy:
     @property
     def cameras(self) -> tuple[str, ...]:
         """The cameras it looks at: the spec's but for the zeroed ones, whose images need not be given."""
-        return tuple(name for name in self.spec.cameras if name not in self._zeroed)
+        return tuple(name for name in self.spec.cameras if name not in self._ablated)
 
     def infer(
         self,
@@ -154,11 +154,11 @@ class Policy:
         with torch.no_grad() if guided else torch.inference_mode():
             sample = apply(self._input, raw)
             inputs = self._inputs(sample, instruction)
-            prefix = (
+            action_prefix = (
                 None if in_flight is None or sample.actions is None else self._prefix(sample.actions, in_flight, guided)
             )
             ready = time.perf_counter()
-            result, encoded = self._run(inputs, start, prefix, guided)
+            result, encoded = self._run(inputs, start, action_prefix, guided)
             normalised = result.cpu().double().numpy()
         prefix_ms, network_ms = encoded.ms(), (time.perf_counter() - ready) * 1e3
         self.stages = InferenceStages((ready - begin) * 1e3, prefix_ms, network_ms - prefix_ms)
@@ -181,17 +181,17 @@ class Policy:
         return elapsed_ms
 
     def _run(
-        self, inputs: ModelInputs, noise: torch.Tensor, prefix: ActionPrefix | None, guided: bool
+        self, inputs: ModelInputs, noise: torch.Tensor, action_prefix: ActionPrefix | None, guided: bool
     ) -> tuple[torch.Tensor, _Stopwatch]:
         """The network's answer, and how long it took to encode the observation."""
-        if guided and prefix is not None and not isinstance(self._runtime, EagerRuntime):
+        if guided and action_prefix is not None and not isinstance(self._runtime, EagerRuntime):
             raise PolicyInputError("guidance takes gradients through the network: only runtime eager can be guided")
         encoding = _Stopwatch(self._device)
         cache = self._runtime.encode(inputs)
         encoding.stop()
-        if guided and prefix is not None and isinstance(self._runtime, EagerRuntime):
-            return self._runtime.denoise_guided(cache, inputs.state, noise, prefix), encoding
-        return self._runtime.denoise(cache, inputs.state, noise, prefix), encoding
+        if guided and action_prefix is not None and isinstance(self._runtime, EagerRuntime):
+            return self._runtime.denoise_guided(cache, inputs.state, noise, action_prefix), encoding
+        return self._runtime.denoise(cache, inputs.state, noise, action_prefix), encoding
 
     def _prefix(self, actions: Array, in_flight: InFlight, guided: bool) -> ActionPrefix:
         """actions (1, N, A), normalised, as the prefix of a whole chunk."""
@@ -217,7 +217,7 @@ class Policy:
         return ModelInputs(*(torch.from_numpy(array).to(self._device) for array in arrays))
 
     def _image(self, images: Mapping[str, npt.NDArray[np.uint8]], name: str) -> npt.NDArray[np.uint8]:
-        if name in self._zeroed:
+        if name in self._ablated:
             return np.zeros((1, self._config.image_px, self._config.image_px, 3), np.uint8)
         if name not in images:
             raise PolicyInputError(
@@ -294,7 +294,10 @@ def _check_export(folder: Path, exported: Path, checkpoint: Checkpoint) -> None:
     from activemimic_policy.runtime.onnx import read_export
 
     about = read_export(exported)
-    if about.weights_sha256 != file_sha256(folder / WEIGHTS) or about.flow_steps != checkpoint.spec.flow_steps:
+    if (
+        about.weights_sha256 != file_sha256(folder / WEIGHTS)
+        or about.num_inference_steps != checkpoint.spec.num_inference_steps
+    ):
         raise RuntimeUnavailableError(
             f"{exported}: was made of other weights or flow steps than the checkpoint has now; "
             "run `activemimic policy export` again"

@@ -38,11 +38,11 @@ def untrained_checkpoint(
     spec = PolicySpec(
         cameras=tuple(contract.cameras),
         slots=slots,
-        gripper_slots=("left_gripper", "right_gripper"),
+        absolute_slots=("left_gripper", "right_gripper"),
         fps=10,
         horizon=config.horizon,
-        execute_steps=2,
-        flow_steps=2,
+        execution_horizon=2,
+        num_inference_steps=2,
         relative_knee=1.0,  # all but linear
         instructions=(INSTRUCTION,),
         interface=interface or contract.interface(),

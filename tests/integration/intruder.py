@@ -15,7 +15,7 @@ from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
 from activemimic_description.codec import decode_slots, encode_command
 from activemimic_description.contract import load_contract
 from activemimic_description.messages import RosMessages, ros_class
-from activemimic_description.stack_topics import DISCARD, HOLD, START
+from activemimic_description.stack_topics import CONTROLLER_HOLD, RECORDER_DISCARD, RECORDER_START
 from activemimic_rollout.trials.trial_series import TrialError
 from trajectory_msgs.msg import JointTrajectory
 
@@ -30,7 +30,7 @@ class Intruder:
     def __init__(self, node: Any, key_file: str) -> None:
         self.node = node
         self.client = RosClient(node, PATIENCE_S, key_file)
-        self.there = self.client.finds(HOLD)
+        self.there = self.client.finds(CONTROLLER_HOLD)
         self.state: np.ndarray | None = None
         (source,) = CONTRACT.state
         node.create_subscription(ros_class(source.type), source.topic, self._on_state, 10)
@@ -57,8 +57,8 @@ class Intruder:
             found[f"{node} {name}"] = self.told(
                 lambda node=node, name=name, value=value: self.client.set_parameters(f"/{node}", {name: value})
             )
-        found["record"] = self.told(lambda: self.client.trigger(START.name))
-        found["discard"] = self.told(lambda: self.client.trigger(DISCARD.name))
+        found["record"] = self.told(lambda: self.client.trigger(RECORDER_START.name))
+        found["discard"] = self.told(lambda: self.client.trigger(RECORDER_DISCARD.name))
         for topic in ("/activemimic/chunk", "/activemimic/teleop"):
             found[topic] = self.chunks(topic)
         if commands:

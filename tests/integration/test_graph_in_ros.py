@@ -96,8 +96,8 @@ def test_a_reset_refuses_what_cannot_be_and_goes_from_task_to_task(world: World)
         assert reset(task="reaching", seed=2) == (False, "task reaching: expected a cell of 0 to 8, found 80")
         assert reset(cell=8) == (True, "task reaching, seed 2")
         assert reset(task="juggling")[1].startswith("task: there is no 'juggling': expected restocking, reaching")
-        assert reset(variations="fog")[1].startswith("variations: there is no 'fog': expected flashing_light")
-        assert reset(variations="unseen_yogurt_a")[1].endswith("expected a task with a yogurt, found reaching")
+        assert reset(perturbations="fog")[1].startswith("perturbations: there is no 'fog': expected flashing_light")
+        assert reset(perturbations="unseen_yogurt_a")[1].endswith("expected a task with a yogurt, found reaching")
         assert reset(task="finding", cell=-1) == (True, "task finding, seed 2")
     assert graph.stop() == {"sim": 0}
 

@@ -75,7 +75,7 @@ class Witness:
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plan = DemonstrationPlan("reaching", camera_hz=FPS, late_starts=0.0, slips=0.0)
+    plan = DemonstrationPlan("reaching", camera_hz=FPS, late_starts=0.0, action_noise=0.0)
     return generate(plan, tmp_path_factory.mktemp("bags"), [0], workers=1)[0].folder
 
 
@@ -90,7 +90,7 @@ def live(world: World, bag: Path, checkpoint: Path) -> list[Seen]:
     parameters = ["--ros-args", "-p", f"checkpoint:={checkpoint}", "-p", "use_sim_time:=true"]
     rclpy.init(args=parameters, domain_id=world.domain, signal_handler_options=SignalHandlerOptions.NO)
     node = PolicyNode()
-    witness = node._replanner.policy = Witness(node._replanner.policy)
+    witness = node._runner.policy = Witness(node._runner.policy)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)

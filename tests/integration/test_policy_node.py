@@ -199,7 +199,7 @@ def test_a_camera_that_the_policy_is_not_shown_may_fall_silent(scene: Scene) -> 
     topic = CONTRACT.cameras["left_wrist"].topic
     scene.robot.stopped_topics.add(topic)
     try:
-        scene.policy = scene.world.start("policy", checkpoint=str(checkpoint), zeroed_cameras="left_wrist")
+        scene.policy = scene.world.start("policy", checkpoint=str(checkpoint), ablated_cameras="left_wrist")
         scene.wait_for_chunks()
         wait_for_heartbeat(scene, DiagnosticStatus.OK, "it can infer")
     finally:

@@ -21,14 +21,14 @@ STILL_S = 1.5  # longer than a repeated frame takes to be one
 def test_after_hold_and_reset_of_controller_and_scene_the_policy_moves_the_robot_again(world: World, task: str) -> None:
     chunks: list[float] = []
     lines: list[str] = []
-    mover = ""
+    agent = ""
 
     def on_chunk(message: JointTrajectory) -> None:
         chunks.append(time.monotonic())
 
     def on_control(message: DiagnosticStatus) -> None:
-        nonlocal mover
-        mover = {entry.key: entry.value for entry in message.values}.get("source", mover)
+        nonlocal agent
+        agent = {entry.key: entry.value for entry in message.values}.get("source", agent)
 
     def say(service: str) -> Any:
         return world.call(Trigger, service)
@@ -40,7 +40,7 @@ def test_after_hold_and_reset_of_controller_and_scene_the_policy_moves_the_robot
     specs = GRAPHS["sim"].specs({"checkpoint": task, "task": task, "operator_key_file": "off"})
     environment = {"ROS_DOMAIN_ID": str(world.domain)}
     with RunningGraph(specs, lambda node, line: lines.append(f"{node}: {line}"), environment):
-        wait_until(lambda: mover == "policy", "the policy to move the robot", found=lambda: f"\n{lines[-5:]}")
+        wait_until(lambda: agent == "policy", "the policy to move the robot", found=lambda: f"\n{lines[-5:]}")
         time.sleep(2.0)  # away from where the scene begins
         for _ in range(2):
             say("/controller/hold")
@@ -51,6 +51,6 @@ def test_after_hold_and_reset_of_controller_and_scene_the_policy_moves_the_robot
             assert say("/controller/run").success
             chunks.clear()
             wait_until(lambda: bool(chunks), "a chunk", 10.0, lambda: f"\n{lines[-5:]}")
-            wait_until(lambda: mover == "policy", "the policy to move the robot", 10.0, lambda: f"\n{lines[-5:]}")
+            wait_until(lambda: agent == "policy", "the policy to move the robot", 10.0, lambda: f"\n{lines[-5:]}")
     for listener in listeners:
         world.node.destroy_subscription(listener)

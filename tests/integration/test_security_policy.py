@@ -16,8 +16,8 @@ import pytest
 from activemimic_bringup.launching.graph import GRAPHS, enclave
 from activemimic_bringup.launching.processes import RunningGraph
 from activemimic_bringup.launching.security import Access, accesses, policy_xml
+from activemimic_bringup.monitor.watcher import Watcher
 from activemimic_bringup.nodes.ros_client import RosClient
-from activemimic_bringup.watching.watcher import Watcher
 from activemimic_description.contract import load_contract
 
 from .checkpoints import untrained_checkpoint

@@ -60,7 +60,7 @@ def validate(
     episodes: Episodes,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
-    """Judge episodes: rates, gaps, stamps, frozen cameras, limits, losses, takeovers. Exits with 1 if one is bad."""
+    """Judge episodes: rates, gaps, stamps, frozen cameras, limits, losses, interventions. Exits with 1 on a bad one."""
     from activemimic_data.bags import BagError, load_episode_info
     from activemimic_data.bags import validate as judge
 

@@ -152,7 +152,9 @@ def inspect(
 @app.command()
 def replay(
     episode: Annotated[str, typer.Argument(help="A recorded episode's folder, or DATASET#NUMBER.")],
-    variation: Annotated[list[str] | None, typer.Option(help="A variation it was recorded with; repeatable.")] = None,
+    perturbation: Annotated[
+        list[str] | None, typer.Option(help="A perturbation it was recorded with; repeatable.")
+    ] = None,
     video: Annotated[Path | None, typer.Option(help="Film it to this .mp4 file.")] = None,
 ) -> None:
     """Send an episode's actions to the simulated robot, in its own scene: does it go along, does the task succeed?
@@ -169,7 +171,7 @@ def replay(
     recorded = load_recorded(episode)
     console = Console(highlight=False)
     with console.status(f"replaying {recorded.duration_s:.1f} s"):
-        report = run(recorded, tuple(variation or ()), video)
+        report = run(recorded, tuple(perturbation or ()), video)
     table = Table("slot", "unit", "mean error", "largest", title="measured in the replay minus in the recording")
     for name, unit, errors in zip(report.slots, report.units, np.abs(report.error).T, strict=True):
         table.add_row(name, unit, f"{errors.mean():.4f}", f"{errors.max():.4f}")

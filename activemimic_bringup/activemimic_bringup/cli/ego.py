@@ -141,9 +141,9 @@ def view(
     rerun: Annotated[Path | None, typer.Option(help="Write a Rerun recording (.rrd) as well.")] = None,
 ) -> None:
     """An episode as a page: video with what comes next drawn in, paths in space, confidence and findings over time."""
-    from activemimic_training.egocentric.looking.episode_page import write_episode_page
-    from activemimic_training.egocentric.looking.episode_view import load_episode
-    from activemimic_training.egocentric.looking.rerun_recording import write_recording
+    from activemimic_training.egocentric.viewer.episode_page import write_episode_page
+    from activemimic_training.egocentric.viewer.episode_view import load_episode
+    from activemimic_training.egocentric.viewer.rerun_recording import write_recording
 
     found = load_episode(source, episode)
     page = out or Path(f"{found.name.replace(' ', '_')}.html")
@@ -160,8 +160,8 @@ def corpus(
     out: Annotated[Path, typer.Option(help="The page.")] = Path("corpus.html"),
 ) -> None:
     """A whole corpus as a page: what is done in it, durations, what was left out and why, hands, scale, licences."""
-    from activemimic_training.egocentric.looking.corpus_page import write_corpus_page
-    from activemimic_training.egocentric.looking.corpus_view import read_corpus
+    from activemimic_training.egocentric.viewer.corpus_page import write_corpus_page
+    from activemimic_training.egocentric.viewer.corpus_view import read_corpus
 
     write_corpus_page(run, read_corpus(run), out)
     typer.echo(f"{run}: {out}")

@@ -8,6 +8,16 @@ from typing import Any
 from activemimic_description.common.errors import InvalidInputError, exit_code, explanation
 from typer.core import TyperGroup
 
+# Taken for one version.
+FORMER_FLAGS = {
+    "--join": "--rtc-mode",
+    "--variation": "--perturbation",
+    "--zero-camera": "--ablate-camera",
+    "--slips": "--action-noise",
+    "--execute-steps": "--execution-horizon",
+    "--flow-steps": "--num-inference-steps",
+}
+
 
 class UsageProblem(InvalidInputError):  # noqa: N818 - click has a UsageError already
     """Arguments that make no sense together; the text says what to give instead."""
@@ -15,6 +25,9 @@ class UsageProblem(InvalidInputError):  # noqa: N818 - click has a UsageError al
 
 class ErrorGroup(TyperGroup):
     """A command group that prints the project's errors as one line and exits with 1 or 2."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_new_flag(argument) for argument in args])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -25,6 +38,15 @@ class ErrorGroup(TyperGroup):
                 raise
             print_error(text)
             sys.exit(exit_code(error))
+
+
+def _new_flag(argument: str) -> str:
+    flag, equals, value = argument.partition("=")
+    new = FORMER_FLAGS.get(flag)
+    if new is None:
+        return argument
+    print(f"warning: {flag} is now called {new}", file=sys.stderr)
+    return new + equals + value
 
 
 def print_error(text: str) -> None:

@@ -61,7 +61,9 @@ def evaluate(
         str, typer.Option(help="A checkpoint's folder or a shipped one's name, expert, hold, random or replay:EPISODE.")
     ] = "expert",
     trials: Annotated[int | None, typer.Option(min=1, help="The plan's first trials; default: all.")] = None,
-    variation: Annotated[list[str] | None, typer.Option(help="A variation of the scene; may be repeated.")] = None,
+    perturbation: Annotated[
+        list[str] | None, typer.Option(help="A perturbation of the scene; may be repeated.")
+    ] = None,
     plan: Annotated[Path | None, typer.Option(help="Trial plan; default: the one published for the task.")] = None,
     first_seed: Annotated[
         int | None,
@@ -77,10 +79,10 @@ def evaluate(
     latency_ms: Annotated[
         float, typer.Option(min=0.0, help="How late a checkpoint's chunks come, in lock-step.")
     ] = 0.0,
-    join: Annotated[
+    rtc_mode: Annotated[
         str, typer.Option(help="How they go on from one another, in lock-step: replace, rtc_trained or rtc_guided.")
     ] = "replace",
-    zero_camera: Annotated[
+    ablate_camera: Annotated[
         list[str] | None, typer.Option(help="A camera that the checkpoint is shown black; may be repeated.")
     ] = None,
     instruction: Annotated[
@@ -98,29 +100,29 @@ def evaluate(
     if first_seed is not None and plan is not None:
         raise UsageProblem("--plan and --first-seed: expected one of the two")
     if through_ros:
-        if latency_ms or join != "replace":
-            raise UsageProblem("--latency-ms and --join are for lock-step; through ROS delays are real")
+        if latency_ms or rtc_mode != "replace":
+            raise UsageProblem("--latency-ms and --rtc-mode are for lock-step; through ROS delays are real")
         _evaluate_through_ros(
             task,
             policy,
             trials,
-            variation or [],
+            perturbation or [],
             plan,
             first_seed,
             folder,
             contract,
             time_limit_s,
             video,
-            zero_camera or [],
+            ablate_camera or [],
             instruction,
         )
     else:
-        served = (latency_ms, join, tuple(zero_camera or ()), instruction)
+        served = (latency_ms, rtc_mode, tuple(ablate_camera or ()), instruction)
         _evaluate_in_lockstep(
             task,
             policy,
             _plan(task, plan, first_seed, trials),
-            tuple(variation or ()),
+            tuple(perturbation or ()),
             folder,
             contract,
             time_limit_s,
@@ -171,15 +173,15 @@ def _evaluate_in_lockstep(
     task: str,
     policy: str,
     plan: TrialPlan,
-    variations: tuple[str, ...],
+    perturbations: tuple[str, ...],
     out: Path,
     contract: str,
     time_limit_s: float | None,
     video: bool,
     workers: int,
     latency_ms: float,
-    join: str,
-    zeroed_cameras: tuple[str, ...],
+    rtc_mode: str,
+    ablated_cameras: tuple[str, ...],
     instruction: str,
 ) -> None:
     from activemimic_rollout.reports.report import chunks_text, write_report
@@ -206,8 +208,8 @@ def _evaluate_in_lockstep(
             outcome = "success" if trial.success else trial.failure
             bar.console.print(f"trial {trial.number}: {outcome} after {trial.time_s:.1f} s ({trial.stage})")
 
-        served = (latency_ms, join, zeroed_cameras, instruction)
-        tried = LockstepPlan(plan, policy, contract, variations, time_limit_s, video, *served)
+        served = (latency_ms, rtc_mode, ablated_cameras, instruction)
+        tried = LockstepPlan(plan, policy, contract, perturbations, time_limit_s, video, *served)
         done = run(tried, out, workers, progress)
         bar.update(shown, completed=len(done))
     page = write_report(out)
@@ -219,14 +221,14 @@ def _evaluate_through_ros(
     task: str,
     policy: str,
     trials: int | None,
-    variations: list[str],
+    perturbations: list[str],
     plan: Path | None,
     first_seed: int | None,
     out: Path,
     contract: str,
     time_limit_s: float | None,
     video: bool,
-    zeroed_cameras: list[str],
+    ablated_cameras: list[str],
     instruction: str,
 ) -> None:
     from activemimic_bringup.cli.robot import require_ros, run_graph
@@ -240,12 +242,12 @@ def _evaluate_through_ros(
         "contract": contract,
         "task": task,
         "trials": str(trials or 0),
-        "variations": ",".join(variations),
+        "perturbations": ",".join(perturbations),
         "results": str(out),
         "plan": str(plan or ""),
         "first_seed": str(-1 if first_seed is None else first_seed),
         "time_limit_s": str(time_limit_s or 0.0),
-        "zeroed_cameras": ",".join(zeroed_cameras),
+        "ablated_cameras": ",".join(ablated_cameras),
         "instruction": instruction,
         "episodes": str(out / "episodes") if video else "",
     }

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.live import Live
 
 from activemimic_bringup.cli.error_exit import UsageProblem
+from activemimic_bringup.monitor.recorder_view import recorder_view
 from activemimic_bringup.nodes.manual_recording import ManualRecording
 from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
-from activemimic_bringup.watching.recorder_view import recorder_view
 
 TIMEOUT_S = 5.0
 REFRESH_S = 0.25

@@ -47,14 +47,14 @@ def robot(
     from activemimic_bringup.launching.graph import shared_environment
 
     os.environ.update(shared_environment())  # as the nodes: they find each other sooner
-    from activemimic_description.stack_topics import HOLD
+    from activemimic_description.stack_topics import CONTROLLER_HOLD
     from activemimic_rollout.trials.trial_series import TrialError
 
     from activemimic_bringup.nodes.ros_client import RosClient, spinning_node
 
     with spinning_node("operator") as node:
         client = RosClient(node, PATIENCE_S, str(key_file or ""))
-        if not client.finds(HOLD):
+        if not client.finds(CONTROLLER_HOLD):
             domain = os.environ.get("ROS_DOMAIN_ID", "0")
             print_error(
                 f"no controller found within {PATIENCE_S:g} s: is it running, in this ROS domain "

@@ -95,7 +95,7 @@ def export(
     console = Console(highlight=False)
     with console.status("exporting"):
         weights = file_sha256(checkpoint / WEIGHTS)
-        about = export_onnx(model, loaded.spec.flow_steps, checkpoint / ONNX, weights, precision)
+        about = export_onnx(model, loaded.spec.num_inference_steps, checkpoint / ONNX, weights, precision)
     for name, error in about.errors.items():
         console.print(f"{checkpoint / ONNX}: {name}, chunks within {error:.1g} of their size of the network's")
 
@@ -113,7 +113,7 @@ def publish(
     noise_scale: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Of the noise that chunks start from; default: as it is.")
     ] = None,
-    execute_steps: Annotated[
+    execution_horizon: Annotated[
         int | None, typer.Option(min=1, help="Of a chunk, before the next one is wanted; default: as it is.")
     ] = None,
 ) -> None:
@@ -122,7 +122,7 @@ def publish(
     from activemimic_rollout.publishing import CARD
     from activemimic_rollout.publishing import publish as run
 
-    changed = {"noise_scale": noise_scale, "execute_steps": execute_steps}
+    changed = {"noise_scale": noise_scale, "execution_horizon": execution_horizon}
     served = {field: value for field, value in changed.items() if value is not None}
     run(checkpoint_folder(checkpoint), dataset, evaluation or [], out, served)
     size_mb = sum(file.stat().st_size for file in out.rglob("*")) / 1e6
@@ -137,7 +137,7 @@ def bench(
     ] = None,
     preset: Annotated[str, typer.Option(help="Activemimic, pi0, small or tiny.")] = "tiny",
     cameras: Annotated[int, typer.Option(min=1, help="Cameras of the preset.")] = 3,
-    flow_steps: Annotated[int, typer.Option(min=1, help="Euler steps with the preset.")] = 10,
+    num_inference_steps: Annotated[int, typer.Option(min=1, help="Euler steps with the preset.")] = 10,
     runtime: Annotated[
         list[str],
         typer.Option(help="Eager, compiled, cuda_graph or onnx, with :bf16 or :int8 behind it; may be repeated."),
@@ -160,11 +160,13 @@ def bench(
         subject = Subject.of_checkpoint(checkpoint_folder(checkpoint))
     else:
         vocabulary = PALIGEMMA_VOCABULARY if preset in ("activemimic", "pi0") else 64
-        subject = Subject.of_preset(preset, cameras, flow_steps, vocabulary)
+        subject = Subject.of_preset(preset, cameras, num_inference_steps, vocabulary)
     console = Console(highlight=False)
     with console.status("measuring"):
         found = measure(subject, pairs, device, threads, runs)
-    title = f"{checkpoint or preset}, {subject.config.cameras} cameras, {subject.flow_steps} flow steps, {device}"
+    title = (
+        f"{checkpoint or preset}, {subject.config.cameras} cameras, {subject.num_inference_steps} flow steps, {device}"
+    )
     console.print(_bench_table(found, title))
     console.print(
         f"The bound is what {found[0].device_tflops:.3g} TFLOP/s and {found[0].device_gb_per_s:.3g} GB/s allow, as "

@@ -19,7 +19,9 @@ def demos(
     camera_hz: Annotated[
         int | None, typer.Option(min=1, help="How often the cameras are stored; default: the contract's rate.")
     ] = None,
-    variation: Annotated[list[str] | None, typer.Option(help="A variation of the scenes; may be repeated.")] = None,
+    perturbation: Annotated[
+        list[str] | None, typer.Option(help="A perturbation of the scenes; may be repeated.")
+    ] = None,
     cell: Annotated[
         list[int] | None,
         typer.Option(help="Only scenes of this cell of the task's trial plan; may be repeated, and they take turns."),
@@ -28,8 +30,9 @@ def demos(
     late_starts: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the episodes that begin in the first 5 s of the motion.")
     ] = 0.75,
-    slips: Annotated[
-        float, typer.Option(min=0.0, max=10.0, help="How often a second the hand slips; marked, and not imitated.")
+    action_noise: Annotated[
+        float,
+        typer.Option(min=0.0, max=10.0, help="How often a second the arms get action noise; marked, and not imitated."),
     ] = 0.4,
     policy: Annotated[
         str, typer.Option(help="A checkpoint that moves in turns with the expert, who goes on from where it gets to.")
@@ -43,11 +46,11 @@ def demos(
     plan = DemonstrationPlan(
         task,
         contract,
-        tuple(variation or ()),
+        tuple(perturbation or ()),
         tuple(cell or ()),
         camera_hz,
         late_starts,
-        slips=slips,
+        action_noise=action_noise,
         policy=policy,
     )
     seeds = list(range(first_seed, first_seed + episodes))
@@ -70,14 +73,16 @@ def demos(
 def sheet(
     task: Annotated[str, typer.Option(help="Task of the simulator.")] = "reaching",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the scene.")] = 0,
-    variation: Annotated[list[str] | None, typer.Option(help="A variation of the scene; may be repeated.")] = None,
+    perturbation: Annotated[
+        list[str] | None, typer.Option(help="A perturbation of the scene; may be repeated.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The picture; default: out/sheets/TASK.png.")] = None,
 ) -> None:
     """Draw what the cameras see when the expert reaches each stage of a task."""
-    from activemimic_rollout.reports.sheet import draw_sheet
+    from activemimic_rollout.reports.contact_sheet import draw_sheet
 
     path = out or Path("out/sheets") / f"{task}.png"
-    success = draw_sheet(task, seed, path, tuple(variation or ()))
+    success = draw_sheet(task, seed, path, tuple(perturbation or ()))
     typer.echo(f"{path}: the expert {'succeeded' if success else 'did not succeed'}")
 
 

@@ -31,8 +31,8 @@ def top(
     from activemimic_bringup.launching.graph import shared_environment
 
     os.environ.update(shared_environment())  # as the nodes: raw images do not fit into Fast DDS's default
-    from activemimic_bringup.watching.view import view
-    from activemimic_bringup.watching.watcher import Watcher
+    from activemimic_bringup.monitor.view import view
+    from activemimic_bringup.monitor.watcher import Watcher
 
     console = Console(highlight=False)
     with Watcher(contract, cameras) as watcher:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from activemimic_policy.checked_policy import SHIPPED
 from activemimic_policy.checkpoint import describe_checkpoint
-from activemimic_rollout.agents.movers import weights_digest
+from activemimic_rollout.agents.agents import weights_digest
 from activemimic_rollout.publishing import SUCCESS_HEAD, published_evaluations, success_row, withheld
 from activemimic_rollout.reports.figures import draw_times
 from activemimic_rollout.reports.html import page, table

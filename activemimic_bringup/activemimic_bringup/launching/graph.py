@@ -159,14 +159,14 @@ _CHECKPOINT = Argument("checkpoint", "", "checkpoint: a folder or a shipped one'
 _INSTRUCTION = Argument("instruction", "", "what the robot shall do; empty: the checkpoint's own, if it knows just one")
 _TASK = Argument("task", "reaching", "task of the simulator and the episodes", TASKS)
 _SEED = Argument("seed", 0, "seed of the scene")
-_VARIATIONS = Argument("variations", "", "variations of the scene, separated by commas; empty: none")
+_VARIATIONS = Argument("perturbations", "", "perturbations of the scene, separated by commas; empty: none")
 _RATE = Argument("rate_hz", 100.0, "rate of the commands to the robot, in Hz (30 to 200)")
 _SCALE = Argument("motion_scale", 1.0, "share of the velocity, acceleration and jerk limits that is used (0.01 to 1)")
 _THREADS = Argument("threads", 1, "CPU threads of the policy")
 _DEVICE = Argument("device", "cpu", "where the policy runs: cpu, cuda or cuda:N; tensorrt with runtime onnx")
 _RUNTIME = Argument("runtime", "eager", "how the network is run", ("eager", "compiled", "cuda_graph", "onnx"))
 _PRECISION = Argument("precision", "fp32", "what the network computes in", ("fp32", "bf16", "int8"))
-_ZEROED = Argument("zeroed_cameras", "", "cameras that the policy is shown black, separated by commas")
+_ZEROED = Argument("ablated_cameras", "", "cameras that the policy is shown black, separated by commas")
 _DIAGNOSTICS = Argument("diagnostics", "/diagnostics", "topic of the diagnostics of all nodes")
 _KEY = Argument(
     "operator_key_file", "", "file of the key without which nobody may arm or run; empty: your own; off: no key"
@@ -232,7 +232,7 @@ def _sim(a: Mapping[str, Value]) -> NodeSpec:
         package="activemimic_sim",
         executable="sim_node",
         module="activemimic_sim.sim_node",
-        parameters=_pick(a, "contract", "task", "seed", "variations"),
+        parameters=_pick(a, "contract", "task", "seed", "perturbations"),
         remappings=_remappings(a),
         environment={"LP_NUM_THREADS": "1"},  # Mesa's rasteriser shall not fight with the policy for cores
     )
@@ -249,7 +249,7 @@ def _policy(a: Mapping[str, Value]) -> NodeSpec:
         "policy",
         a,
         _pick(
-            a, "contract", "checkpoint", "instruction", "device", "threads", "runtime", "precision", "zeroed_cameras"
+            a, "contract", "checkpoint", "instruction", "device", "threads", "runtime", "precision", "ablated_cameras"
         ),
         {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
     )
@@ -270,9 +270,9 @@ def _evaluator(a: Mapping[str, Value]) -> NodeSpec:
         "plan",
         "trials",
         "first_seed",
-        "variations",
+        "perturbations",
         "time_limit_s",
-        "zeroed_cameras",
+        "ablated_cameras",
         "instruction",
         "operator_key_file",
     )

@@ -154,11 +154,13 @@ POLICY = (
         "What the network computes in; bf16 not with runtime onnx, int8 only there.",
         choices=("fp32", "bf16", "int8"),
     ),
-    Parameter("zeroed_cameras", "", "Cameras that the policy is shown black, separated by commas; to see who is used."),
     Parameter(
-        "replan_period_s",
+        "ablated_cameras", "", "Cameras that the policy is shown black, separated by commas; to see who is used."
+    ),
+    Parameter(
+        "inference_period_s",
         0.0,
-        "Time from one inference to the next, in s; 0: execute_steps / fps of the checkpoint.",
+        "Time from one inference to the next, in s; 0: execution_horizon / fps of the checkpoint.",
         0.0,
         10.0,
     ),
@@ -215,8 +217,8 @@ EVALUATOR = (
     Parameter(
         "first_seed", -1, "Seed of the first trial, the others follow by one; -1: the trial plan.", -1, 2**31 - 1
     ),
-    Parameter("variations", "", "Variations of the scene, separated by commas; empty: none."),
-    Parameter("zeroed_cameras", "", "Written to results.json: cameras that the policy is shown black."),
+    Parameter("perturbations", "", "Perturbations of the scene, separated by commas; empty: none."),
+    Parameter("ablated_cameras", "", "Written to results.json: cameras that the policy is shown black."),
     Parameter("instruction", "", "What the policy is told in every trial; empty: each scene's own words."),
     Parameter(
         "time_limit_s",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from activemimic_control.controller import Command, Controller, ControllerConfig, Intervention, Source
+from activemimic_control.controller import Command, Controller, ControllerConfig, LimitEvent, Source
 from activemimic_control.timing import ChunkTimer, ChunkTimes
 from activemimic_description.chunk_fields import largest_message, read_trajectory
 from activemimic_description.codec import CodecError, encode_command, stamp_ns
@@ -67,7 +67,7 @@ class ControllerNode(Node):
             motion_scale=values["motion_scale"],
             deadman_s=values["deadman_s"],
             latch_policy_grippers=values["latch_policy_grippers"],
-            join=values["join"],
+            chunk_aggregation=values["chunk_aggregation"],
         )
         robot = load_robot(self._contract.robot)
         self._slots = [slot.name for slot in robot.slots]
@@ -221,7 +221,7 @@ class ControllerNode(Node):
         self._shadow.publish(message)
 
     def _tell(self, command: Command, now_ns: int) -> None:
-        """Log and publish a change of mode or of who moves the robot at once, interventions a few times a second."""
+        """Log and publish a change of mode or of who moves the robot at once, limit events a few times a second."""
         said, self._said = self._said, command
         if (command.mode, command.source) != (said.mode, said.source):
             values = {"mode": command.mode, "source": command.source, "stamp": now_ns}
@@ -231,21 +231,21 @@ class ControllerNode(Node):
                 self.get_logger().warning(f"{command.mode}: {command.reason}")
             elif command.mode != said.mode:
                 self.get_logger().info(f"{command.mode}: {command.reason}")
-        while self._controller.interventions:
-            self._publish_intervention(self._controller.interventions.popleft(), now_ns)
+        while self._controller.limit_events:
+            self._publish_limit_event(self._controller.limit_events.popleft(), now_ns)
 
-    def _publish_intervention(self, intervention: Intervention, now_ns: int) -> None:
-        if now_ns - self._reported_ns.get(intervention.kind, 0) < INTERVENTION_NS:
+    def _publish_limit_event(self, limit_event: LimitEvent, now_ns: int) -> None:
+        if now_ns - self._reported_ns.get(limit_event.kind, 0) < INTERVENTION_NS:
             return
-        self._reported_ns[intervention.kind] = now_ns
+        self._reported_ns[limit_event.kind] = now_ns
         values = {
-            "kind": intervention.kind,
-            "slot": intervention.slot,
-            "asked": intervention.asked,
-            "sent": intervention.sent,
+            "kind": limit_event.kind,
+            "slot": limit_event.slot,
+            "asked": limit_event.asked,
+            "sent": limit_event.sent,
             "stamp": now_ns,
         }
-        self._control.publish(diagnostic("controller", WARN, intervention.reason, values))
+        self._control.publish(diagnostic("controller", WARN, limit_event.reason, values))
 
     def _tell_times(self, times: ChunkTimes | None) -> None:
         if times is not None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from activemimic_rollout.agents.movers import weights_digest
+from activemimic_rollout.agents.agents import weights_digest
 from activemimic_rollout.trials.results import Protocol
 from activemimic_rollout.trials.trial_plan import TrialPlan, load_plan, published_plan, seed_series
 from activemimic_rollout.trials.trial_series import TrialError, TrialSeries
@@ -43,8 +43,8 @@ class EvaluatorNode(Node):
             time_limit_s=values["time_limit_s"] or make_task(values["task"]).time_limit_s,
             contract=values["contract"],
             weights=weights_digest(policy),
-            variations=names(values["variations"]),
-            zeroed_cameras=names(values["zeroed_cameras"]),
+            perturbations=names(values["perturbations"]),
+            ablated_cameras=names(values["ablated_cameras"]),
             instruction=values["instruction"],
         )
         results = Path(values["out"]) / "results.json"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from activemimic_data.bags.episode import LOW_RATE
-from activemimic_description.stack_topics import DISCARD, START, STOP
+from activemimic_description.stack_topics import RECORDER_DISCARD, RECORDER_START, RECORDER_STOP
 from activemimic_rollout.trials.trial_series import TrialError
 
 KEYS = {
@@ -123,14 +123,14 @@ class ManualRecording:
 
     def _start(self, key: str = "s") -> None:
         self._tell_about()
-        self._say(f"recording {self._client.trigger(START.name)}, seed {self._seed}")
+        self._say(f"recording {self._client.trigger(RECORDER_START.name)}, seed {self._seed}")
 
     def _keep(self, key: str) -> None:
-        self._say(self._client.set_bool(STOP.name, key == "y"))
+        self._say(self._client.set_bool(RECORDER_STOP.name, key == "y"))
         self._seed += 1
 
     def _discard(self, key: str) -> None:
-        self._say(self._client.trigger(DISCARD.name))
+        self._say(self._client.trigger(RECORDER_DISCARD.name))
 
     def _redo(self, key: str) -> None:
         self._discard(key)

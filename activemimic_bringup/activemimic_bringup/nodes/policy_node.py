@@ -1,4 +1,4 @@
-"""ROS shell of `control.Replanner`: cameras and state in, chunks out, inferred in a thread of their own."""
+"""ROS shell of `control.PolicyRunner`: cameras and state in, chunks out, inferred in a thread of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from activemimic_policy.checked_policy import (
     checkpoint_roots,
     load_checked_policy,
 )
-from activemimic_policy.continuing import JoinError
+from activemimic_policy.rtc import RtcError
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from trajectory_msgs.msg import JointTrajectory
@@ -43,7 +43,7 @@ from activemimic_bringup.nodes.node import (
 )
 
 if TYPE_CHECKING:
-    from activemimic_policy.replanning import Inference, Replanner
+    from activemimic_policy.policy_runner import Inference, PolicyRunner
 
 PATIENCE_S = 1.0  # after the start, before a missing camera is worth a warning
 # Below the controller and the simulator. Inference too: a thread that the system puts aside while it holds Python's
@@ -56,7 +56,7 @@ class Loaded(NamedTuple):
     """A checkpoint ready to be used: what infers from it, what that is told, and how long one inference took."""
 
     checkpoint: str
-    replanner: Replanner
+    runner: PolicyRunner
     instruction: str
     warm_ms: float
 
@@ -73,7 +73,7 @@ class PolicyNode(ManagedNode):
         self._messages = RosMessages()
         self.exit_code = 0
         self.finished = False
-        self._replanner: Replanner | None = None  # there is one from configured to cleaned up
+        self._runner: PolicyRunner | None = None  # there is one from configured to cleaned up
         self._active = False
         self._inferred = False  # since it was activated
         self._next: Loaded | None = None  # to be used from the next inference on
@@ -117,8 +117,8 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         """Infer, from observations newer than now."""
-        assert self._replanner is not None
-        self._replanner.restart(self._now_ns())
+        assert self._runner is not None
+        self._runner.restart(self._now_ns())
         self._patient_until_s = time.monotonic() + PATIENCE_S
         self._inferred = False
         self._active = True
@@ -133,14 +133,14 @@ class PolicyNode(ManagedNode):
         self.close()
         for listener in self._listeners:
             self.destroy_subscription(listener)
-        self._replanner = self._next = None
+        self._runner = self._next = None
 
     def close(self) -> None:
         """End the inference thread."""
         self._active = False
         self._stopping.set()
         self._wake.set()
-        if self._replanner is not None:
+        if self._runner is not None:
             self._thread.join(timeout=5.0)
 
     def _loaded(self, checkpoint: str, instruction: str) -> Loaded:
@@ -148,7 +148,7 @@ class PolicyNode(ManagedNode):
 
         Raises ConfigurationError and whatever `load_checked_policy` does.
         """
-        from activemimic_policy.replanning import Replanner  # seconds of torch, once the rest is known good
+        from activemimic_policy.policy_runner import PolicyRunner  # seconds of torch, once the rest is known good
 
         values = self._values
         policy = load_checked_policy(
@@ -158,33 +158,33 @@ class PolicyNode(ManagedNode):
             values["threads"],
             values["runtime"],
             values["precision"],
-            names(values["zeroed_cameras"]),
+            names(values["ablated_cameras"]),
         )
         told = self._checked_instruction(instruction, policy.spec.instructions)
         try:
-            replanner = Replanner(policy, self._contract, values["max_observation_age_s"], values["join"])
-        except JoinError as error:
+            runner = PolicyRunner(policy, self._contract, values["max_observation_age_s"], values["rtc_mode"])
+        except RtcError as error:
             raise ConfigurationError(f"parameter {error}") from None
-        if replanner.continuation.guided and values["runtime"] != "eager":
-            raise ConfigurationError("parameter join: rtc_guided takes gradients and needs runtime:=eager")
-        return Loaded(checkpoint, replanner, told, policy.warm_up())
+        if runner.rtc.guided and values["runtime"] != "eager":
+            raise ConfigurationError("parameter rtc_mode: rtc_guided takes gradients and needs runtime:=eager")
+        return Loaded(checkpoint, runner, told, policy.warm_up())
 
     def _use(self, loaded: Loaded) -> None:
-        self._checkpoint, self._replanner, self._instruction = loaded.checkpoint, loaded.replanner, loaded.instruction
-        self._spec = self._replanner.policy.spec
-        self._period_s = self._values["replan_period_s"] or self._spec.execute_steps / self._spec.fps
+        self._checkpoint, self._runner, self._instruction = loaded.checkpoint, loaded.runner, loaded.instruction
+        self._spec = self._runner.policy.spec
+        self._period_s = self._values["inference_period_s"] or self._spec.execution_horizon / self._spec.fps
 
     def _subscribe(self, topic: str, type_name: str, qos: Any) -> Any:
         def on_message(message: Any) -> None:
-            for replanner in self._replanners():
-                replanner.add(topic, message, self._now_ns())
+            for runner in self._runners():
+                runner.add(topic, message, self._now_ns())
 
         return self.create_subscription(ros_class(type_name), topic, on_message, qos_profile(qos))
 
-    def _replanners(self) -> list[Replanner]:
+    def _runners(self) -> list[PolicyRunner]:
         """The one that infers, and the one that will as soon as it has seen enough."""
         following = self._next
-        return [r for r in (self._replanner, following.replanner if following else None) if r is not None]
+        return [r for r in (self._runner, following.runner if following else None) if r is not None]
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -209,7 +209,7 @@ class PolicyNode(ManagedNode):
         following = self._next
         if following is None:
             return
-        if self._active and (problem := following.replanner.problem):
+        if self._active and (problem := following.runner.problem):
             self.get_logger().info(f"{following.checkpoint} waits: {problem}", throttle_duration_sec=5.0)
             return
         self._use(following)
@@ -217,21 +217,21 @@ class PolicyNode(ManagedNode):
         self.get_logger().info(f"{self._checkpoint} infers from now on, instruction: {self._instruction!r}")
 
     def _infer_once(self, now_ns: int) -> Inference | None:
-        replanner = self._replanner
-        assert replanner is not None
-        was_refused = bool(replanner.refusal)
-        inference = replanner.infer(self._instruction, now_ns)
+        runner = self._runner
+        assert runner is not None
+        was_refused = bool(runner.refusal)
+        inference = runner.infer(self._instruction, now_ns)
         if inference is None:
-            if replanner.refusal and time.monotonic() > self._patient_until_s:
-                why = replanner.refusal
+            if runner.refusal and time.monotonic() > self._patient_until_s:
+                why = runner.refusal
                 self.get_logger().warning(f"nothing is published: {why}", throttle_duration_sec=5.0)
             return None
         self._inferred = True
         message = write_trajectory(inference.chunk, self._contract.slots, self._messages)
         sent_ns = self._now_ns()
         self._chunks.publish(message)
-        replanner.sent(inference.chunk, sent_ns)
-        lags_ms = {f"{name}_lag_ms": replanner.streams[name].lag_ms for name in self._contract.cameras}
+        runner.sent(inference.chunk, sent_ns)
+        lags_ms = {f"{name}_lag_ms": runner.streams[name].lag_ms for name in self._contract.cameras}
         self._inferences.publish(_inference_status(inference, sent_ns, lags_ms))
         if was_refused:
             self.get_logger().info("all cameras and joint states are there: chunks are published")
@@ -242,7 +242,7 @@ class PolicyNode(ManagedNode):
         try:
             if "checkpoint" in values:
                 check_place(values["checkpoint"], self._roots)
-            if self._replanner is not None:
+            if self._runner is not None:
                 if "instruction" in values:
                     self._instruction = self._checked_instruction(values["instruction"], self._spec.instructions)
                 if "checkpoint" in values:
@@ -280,7 +280,7 @@ class PolicyNode(ManagedNode):
 
     def _beat(self) -> None:
         """Say whether it can infer, from a look at what has arrived rather than at the last inference."""
-        problems = [replanner.beat(time.monotonic_ns()) for replanner in self._replanners()]
+        problems = [runner.beat(time.monotonic_ns()) for runner in self._runners()]
         if not self._active:
             level, message = WARN, self.state_label
         elif problems[0]:
@@ -292,34 +292,34 @@ class PolicyNode(ManagedNode):
         values = {
             "state": self.state_label,
             "stamp": self._now_ns(),
-            "chunk_period_s": self._period_s if self._replanner else 0.0,
-            "inferring_s": self._replanner.inferring_s if self._replanner else 0.0,
+            "chunk_period_s": self._period_s if self._runner else 0.0,
+            "inferring_s": self._runner.inferring_s if self._runner else 0.0,
         }
         self._heartbeats.publish(diagnostic("policy", level, message, values))
 
     def _report(self) -> None:
-        replanner = self._replanner
-        if replanner is None:
+        runner = self._runner
+        if runner is None:
             self._diagnostics.publish(OK, self.state_label, {"state": self.state_label})
             return
-        times_ms = np.array(replanner.inference_ms) if replanner.inference_ms else np.zeros(1)
+        times_ms = np.array(runner.inference_ms) if runner.inference_ms else np.zeros(1)
         values = {
             "state": self.state_label,
             "inference_ms": float(times_ms[-1]),
             "inference_p50_ms": float(np.percentile(times_ms, 50)),
             "inference_p99_ms": float(np.percentile(times_ms, 99)),
-            "observation_age_ms": replanner.observation_age_ms,
-            "chunks": replanner.chunks,
-            "refusals": replanner.refusals,
-            "refusal": replanner.refusal,
+            "observation_age_ms": runner.observation_age_ms,
+            "chunks": runner.chunks,
+            "refusals": runner.refusals,
+            "refusal": runner.refusal,
             "checkpoint": self._checkpoint,
             "load_error": self._load_error,
             "instruction": self._instruction,
-            "join": replanner.continuation.join,
-            "delay_steps": replanner.continuation.delay_steps,
-            **{f"join_{kind}": count for kind, count in replanner.continuation.counters.items()},
+            "rtc_mode": runner.rtc.rtc_mode,
+            "delay_steps": runner.rtc.delay_steps,
+            **{f"join_{kind}": count for kind, count in runner.rtc.counters.items()},
         }
-        for name, stream in replanner.streams.items():
+        for name, stream in runner.streams.items():
             values |= {
                 f"{name}_rate_hz": stream.rate_hz,
                 f"{name}_lag_ms": stream.lag_ms,
@@ -327,8 +327,8 @@ class PolicyNode(ManagedNode):
             }
         if not self._active:
             self._diagnostics.publish(OK, self.state_label, values)
-        elif replanner.refusal:
-            self._diagnostics.publish(WARN, f"nothing is published: {replanner.refusal}", values)
+        elif runner.refusal:
+            self._diagnostics.publish(WARN, f"nothing is published: {runner.refusal}", values)
         else:
             self._diagnostics.publish(OK, "publishing chunks", values)
 

@@ -34,19 +34,19 @@ class Subject:
 
     checkpoint: Path | None
     config: ModelConfig
-    flow_steps: int
+    num_inference_steps: int
 
     @classmethod
-    def of_preset(cls, name: str, cameras: int, flow_steps: int, vocab_size: int = 64) -> Subject:
+    def of_preset(cls, name: str, cameras: int, num_inference_steps: int, vocab_size: int = 64) -> Subject:
         """20 slots, as the G1 has. Raises KeyError for an unknown preset."""
         sizes = {"cameras": cameras, "vocab_size": vocab_size, "state_dim": 20, "action_dim": 20}
-        return cls(None, preset(name, **sizes), flow_steps)
+        return cls(None, preset(name, **sizes), num_inference_steps)
 
     @classmethod
     def of_checkpoint(cls, folder: Path) -> Subject:
         """Raises CheckpointError."""
         checkpoint = load_checkpoint(folder)
-        return cls(folder, checkpoint.model, checkpoint.spec.flow_steps)
+        return cls(folder, checkpoint.model, checkpoint.spec.num_inference_steps)
 
     def model(self, device: str = "cpu") -> FlowPolicy:
         """The network in float32. Random weights include the head's, which otherwise begins at zero."""
@@ -136,7 +136,7 @@ def measure(
     with TemporaryDirectory() as folder:
         exported = Path(folder) / ONNX if subject.checkpoint is None else subject.checkpoint / ONNX
         if subject.checkpoint is None and (asked := [precision for name, precision in runtimes if name == "onnx"]):
-            export_onnx(subject.model(), subject.flow_steps, exported, "random weights", asked)
+            export_onnx(subject.model(), subject.num_inference_steps, exported, "random weights", asked)
         for name, precision in runtimes:
             with ProcessPoolExecutor(1, mp_context=context) as pool:
                 job = pool.submit(
@@ -172,9 +172,9 @@ def _measure_one(
     noise = noise.to(place)
     with torch.inference_mode():
         model = subject.model(place)
-        expected = EagerRuntime(model, subject.flow_steps).infer(moved, noise).cpu()
+        expected = EagerRuntime(model, subject.num_inference_steps).infer(moved, noise).cpu()
         begin = time.perf_counter()
-        runtime = make_runtime(name, model, subject.flow_steps, device, precision, exported, threads)
+        runtime = make_runtime(name, model, subject.num_inference_steps, device, precision, exported, threads)
         del model  # onnx has its own
         if place != "cpu":
             torch.cuda.empty_cache()
@@ -182,7 +182,9 @@ def _measure_one(
         error = relative_error(runtime.infer(moved, noise), expected)
         first_s = time.perf_counter() - begin
         whole = timed_s(lambda: runtime.infer(moved, noise), runs, place)
-        without = timed_s(lambda: infer_uncached(runtime, moved, noise, subject.flow_steps), max(runs // 4, 5), place)
+        without = timed_s(
+            lambda: infer_uncached(runtime, moved, noise, subject.num_inference_steps), max(runs // 4, 5), place
+        )
         prefix = timed_s(lambda: runtime.encode(moved), runs, place)
         cache = runtime.encode(moved)
         steps = timed_s(lambda: runtime.denoise(cache, moved.state, noise), runs, place)
@@ -195,14 +197,14 @@ def _measure_one(
         precision=precision,
         device=device,
         prefix=Latency.of(prefix),
-        step=Latency.of([seconds / subject.flow_steps for seconds in steps]),
+        step=Latency.of([seconds / subject.num_inference_steps for seconds in steps]),
         whole=Latency.of(whole),
         uncached=Latency.of(without),
         first_s=first_s,
         peak_memory_gb=peak / 1e9,
         memory_of="process" if place == "cpu" else "CUDA allocator",
         error=error,
-        roofline_ms=(prefix_s + subject.flow_steps * step_s) * 1e3,
+        roofline_ms=(prefix_s + subject.num_inference_steps * step_s) * 1e3,
         prefix_roofline_ms=prefix_s * 1e3,
         step_roofline_ms=step_s * 1e3,
         device_tflops=limits.flops_per_s / 1e12,
@@ -210,9 +212,9 @@ def _measure_one(
     )
 
 
-def infer_uncached(runtime: Runtime, inputs: ModelInputs, noise: torch.Tensor, flow_steps: int) -> None:
+def infer_uncached(runtime: Runtime, inputs: ModelInputs, noise: torch.Tensor, num_inference_steps: int) -> None:
     """The work of a policy that keeps nothing of the prefix: it is encoded for every step of the flow."""
-    for _ in range(flow_steps - 1):
+    for _ in range(num_inference_steps - 1):
         runtime.encode(inputs)
     runtime.infer(inputs, noise)
 

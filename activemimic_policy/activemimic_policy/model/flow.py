@@ -59,7 +59,7 @@ def weighted_errors(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor
     return sums / weight.sum().clamp(min=1e-6)
 
 
-def euler(velocity: Velocity, noise: Tensor, steps: int, prefix: ActionPrefix | None = None) -> Tensor:
+def euler(velocity: Velocity, noise: Tensor, steps: int, action_prefix: ActionPrefix | None = None) -> Tensor:
     """Integrates dx/dt = velocity(x, t) from t = 1 to t = 0 in `steps` equal steps; noise (B, T, A).
 
     The decided steps of `prefix` are held clean, with their time at 0: right for a network that was trained so
@@ -70,14 +70,14 @@ def euler(velocity: Velocity, noise: Tensor, steps: int, prefix: ActionPrefix | 
     x = noise.float() if noise.dtype != torch.float64 else noise
     for step in range(steps):
         t = torch.full((len(x), 1), 1 - step / steps, dtype=x.dtype, device=x.device)
-        if prefix is not None:
-            x, t = clean(x, prefix), torch.where(prefix.decided, 0.0, t)
+        if action_prefix is not None:
+            x, t = clean(x, action_prefix), torch.where(action_prefix.decided, 0.0, t)
         x = x - velocity(x, t).to(x.dtype) / steps
-    return x if prefix is None else clean(x, prefix)
+    return x if action_prefix is None else clean(x, action_prefix)
 
 
 def guided_euler(
-    velocity: Velocity, noise: Tensor, steps: int, prefix: ActionPrefix, max_guidance: float = 5.0
+    velocity: Velocity, noise: Tensor, steps: int, action_prefix: ActionPrefix, max_guidance: float = 5.0
 ) -> Tensor:
     """As `euler`, for a network that never saw a prefix: each step is drawn towards it.
 
@@ -93,7 +93,7 @@ def guided_euler(
             start = x.detach().requires_grad_()
             moving = velocity(start, t).to(x.dtype)
             pointed_at = start - now * moving
-            error = (prefix.weights[..., None] * (prefix.actions - pointed_at)).detach()
+            error = (action_prefix.weights[..., None] * (action_prefix.actions - pointed_at)).detach()
             (pull,) = torch.autograd.grad(pointed_at, start, error)
         x = x - (moving.detach() - guidance_weight(now, max_guidance) * pull) / steps
     return x
@@ -116,9 +116,9 @@ def prefix_weights(delay: int, overlap: int, horizon: int) -> Tensor:
     return torch.where(step < delay, 1.0, weights)
 
 
-def clean(x: Tensor, prefix: ActionPrefix) -> Tensor:
+def clean(x: Tensor, action_prefix: ActionPrefix) -> Tensor:
     """x (B, T, A) with the decided actions in their place."""
-    return torch.where(prefix.decided[..., None], prefix.actions.to(x.dtype), x)
+    return torch.where(action_prefix.decided[..., None], action_prefix.actions.to(x.dtype), x)
 
 
 def time_periods(count: int) -> Tensor:

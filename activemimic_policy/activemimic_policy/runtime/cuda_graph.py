@@ -25,7 +25,7 @@ class _Buffers:
 
     inputs: ModelInputs
     noise: Tensor
-    prefix: ActionPrefix
+    action_prefix: ActionPrefix
 
     @classmethod
     def empty(cls, model: FlowPolicy) -> _Buffers:
@@ -36,8 +36,8 @@ class _Buffers:
         text_mask = torch.ones(1, config.text_length, dtype=torch.bool, device=device)
         state = torch.zeros(1, config.state_width, device=device)
         noise = torch.zeros(1, config.horizon, config.action_width, device=device)
-        prefix = ActionPrefix(torch.zeros_like(noise), torch.zeros(1, config.horizon, device=device))
-        return cls(ModelInputs(images, image_mask, text, text_mask, state), noise, prefix)
+        action_prefix = ActionPrefix(torch.zeros_like(noise), torch.zeros(1, config.horizon, device=device))
+        return cls(ModelInputs(images, image_mask, text, text_mask, state), noise, action_prefix)
 
 
 class CudaGraphRuntime:
@@ -50,7 +50,7 @@ class CudaGraphRuntime:
     def __init__(
         self,
         model: FlowPolicy,
-        flow_steps: int,
+        num_inference_steps: int,
         compiled: bool = True,
         record: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class CudaGraphRuntime:
         self._buffers = _Buffers.empty(model)
         self._actions = torch.zeros_like(self._buffers.noise)
         self._observations = 0
-        rows = StepGraph(model, flow_steps)
+        rows = StepGraph(model, num_inference_steps)
         prefix_graph: Callable[..., Cache] = PrefixGraph(model)
         step_graph: Callable[..., Tensor] = rows
         if compiled:
@@ -76,7 +76,7 @@ class CudaGraphRuntime:
 
         def denoise() -> None:
             buffers = self._buffers
-            actions = integrate(step_graph, rows, self._cache, inputs.state, buffers.noise, buffers.prefix)
+            actions = integrate(step_graph, rows, self._cache, inputs.state, buffers.noise, buffers.action_prefix)
             self._actions.copy_(actions)
 
         def infer() -> None:
@@ -92,17 +92,17 @@ class CudaGraphRuntime:
         self._encode()
         return self._observations
 
-    def denoise(self, cache: int, state: Tensor, noise: Tensor, prefix: ActionPrefix | None = None) -> Tensor:
+    def denoise(self, cache: int, state: Tensor, noise: Tensor, action_prefix: ActionPrefix | None = None) -> Tensor:
         if cache != self._observations:
             raise ValueError(f"observation {cache} has been replaced by {self._observations}; encode it again")
         self._buffers.inputs.state.copy_(state, non_blocking=True)
-        self._start_from(noise, prefix)
+        self._start_from(noise, action_prefix)
         self._denoise()
         return self._actions.clone()
 
-    def infer(self, inputs: ModelInputs, noise: Tensor, prefix: ActionPrefix | None = None) -> Tensor:
+    def infer(self, inputs: ModelInputs, noise: Tensor, action_prefix: ActionPrefix | None = None) -> Tensor:
         self._take(inputs)
-        self._start_from(noise, prefix)
+        self._start_from(noise, action_prefix)
         self._infer()
         return self._actions.clone()
 
@@ -111,13 +111,13 @@ class CudaGraphRuntime:
             getattr(self._buffers.inputs, field.name).copy_(getattr(inputs, field.name), non_blocking=True)
         self._observations += 1
 
-    def _start_from(self, noise: Tensor, prefix: ActionPrefix | None) -> None:
+    def _start_from(self, noise: Tensor, action_prefix: ActionPrefix | None) -> None:
         self._buffers.noise.copy_(self._model.on_real_dims(noise), non_blocking=True)
-        if prefix is None:
-            self._buffers.prefix.weights.zero_()
+        if action_prefix is None:
+            self._buffers.action_prefix.weights.zero_()
         else:
-            self._buffers.prefix.weights.copy_(prefix.weights, non_blocking=True)
-            self._buffers.prefix.actions.copy_(prefix.actions, non_blocking=True)
+            self._buffers.action_prefix.weights.copy_(action_prefix.weights, non_blocking=True)
+            self._buffers.action_prefix.actions.copy_(action_prefix.actions, non_blocking=True)
 
 
 def captured(run: Callable[[], None]) -> Callable[[], None]:

@@ -51,14 +51,16 @@ class StepGraph(nn.Module):
     action: Tensor  # (W, A)
     times: Tensor  # (N + 1, W), the last for actions that are given
 
-    def __init__(self, model: FlowPolicy, flow_steps: int) -> None:
+    def __init__(self, model: FlowPolicy, num_inference_steps: int) -> None:
         super().__init__()
         self.model = model
         expert = model.expert
         with torch.no_grad():
             reads_action, reads_time = expert.time_in.weight.double().chunk(2, dim=1)
             action = reads_action @ expert.action_in.weight.double()
-            t = torch.tensor([*(1 - step / flow_steps for step in range(flow_steps)), 0.0], device=action.device)
+            t = torch.tensor(
+                [*(1 - step / num_inference_steps for step in range(num_inference_steps)), 0.0], device=action.device
+            )
             rows = time_features(t, expert.periods).double() @ reads_time.T
             rows = rows + reads_action @ expert.action_in.bias.double() + expert.time_in.bias.double()
         self.register_buffer("action", action.float())
@@ -82,11 +84,15 @@ class StepGraph(nn.Module):
         layers = tuple(KeyValue(keys[n], values[n]) for n in range(len(expert.blocks)))
         return self.model.on_real_dims(expert.decode(Prefix(layers, Rotation(cos, sin), bias), tokens))
 
-    def row(self, step: int, like: Tensor, prefix: ActionPrefix | None) -> Tensor:
+    def row(self, step: int, like: Tensor, action_prefix: ActionPrefix | None) -> Tensor:
         """The rows (B, T, W) of a step of the flow for actions of the shape of `like` (B, T, A)."""
         row = self.times[step].expand(*like.shape[:2], -1)
         # Always of one shape and layout, so that what is compiled for one case serves the other.
-        return row.contiguous() if prefix is None else torch.where(prefix.decided[..., None], self.times[-1], row)
+        return (
+            row.contiguous()
+            if action_prefix is None
+            else torch.where(action_prefix.decided[..., None], self.times[-1], row)
+        )
 
 
 def integrate(
@@ -95,13 +101,13 @@ def integrate(
     cache: Cache,
     state: Tensor,
     noise: Tensor,
-    prefix: ActionPrefix | None,
+    action_prefix: ActionPrefix | None,
 ) -> Tensor:
     """`flow.euler` over a StepGraph, as it is or compiled: noise (B, T, A) to actions (B, T, A), float32."""
     steps = len(rows.times) - 1
     x = noise.float()
     for step in range(steps):
-        if prefix is not None:
-            x = clean(x, prefix)
-        x = x - step_graph(*cache, state, x, rows.row(step, x, prefix)) / steps
-    return x if prefix is None else clean(x, prefix)
+        if action_prefix is not None:
+            x = clean(x, action_prefix)
+        x = x - step_graph(*cache, state, x, rows.row(step, x, action_prefix)) / steps
+    return x if action_prefix is None else clean(x, action_prefix)

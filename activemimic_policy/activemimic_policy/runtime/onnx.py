@@ -32,7 +32,7 @@ class Export(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights_sha256: str  # of the checkpoint's weights
-    flow_steps: PositiveInt
+    num_inference_steps: PositiveInt
     action_dim: PositiveInt
     precisions: tuple[str, ...]
     opset: PositiveInt
@@ -85,25 +85,25 @@ class OnnxRuntime:
         return dict(zip(CACHE, self._run(self._prefix, feed, CACHE), strict=True))
 
     def denoise(
-        self, cache: dict[str, Any], state: Tensor, noise: Tensor, prefix: ActionPrefix | None = None
+        self, cache: dict[str, Any], state: Tensor, noise: Tensor, action_prefix: ActionPrefix | None = None
     ) -> Tensor:
         steps = len(self._rows) - 1
         x = noise.detach().float().cpu().clone()
         x[..., self._action_dim :] = 0
-        decided = None if prefix is None else prefix.decided.cpu().numpy()[..., None]
+        decided = None if action_prefix is None else action_prefix.decided.cpu().numpy()[..., None]
         feed = {**cache, "state": self._value(state)}
         # One binding for all steps: the cache is bound once.
         for step in range(steps):
             row = np.broadcast_to(self._rows[step], (1, x.shape[1], self._rows.shape[1]))
-            if prefix is not None and decided is not None:
-                x, row = clean(x, prefix), np.where(decided, self._rows[-1], row)
+            if action_prefix is not None and decided is not None:
+                x, row = clean(x, action_prefix), np.where(decided, self._rows[-1], row)
             feed |= {"x_t": self._value(x), "row": self._array(row)}
             (velocity,) = self._run(self._step, feed, (VELOCITY,))
             x = x - torch.from_numpy(velocity.numpy()) / steps
-        return (x if prefix is None else clean(x, prefix)).to(noise.device)
+        return (x if action_prefix is None else clean(x, action_prefix)).to(noise.device)
 
-    def infer(self, inputs: ModelInputs, noise: Tensor, prefix: ActionPrefix | None = None) -> Tensor:
-        return self.denoise(self.encode(inputs), inputs.state, noise, prefix)
+    def infer(self, inputs: ModelInputs, noise: Tensor, action_prefix: ActionPrefix | None = None) -> Tensor:
+        return self.denoise(self.encode(inputs), inputs.state, noise, action_prefix)
 
     def _run(self, session: Any, feed: dict[str, Any], outputs: tuple[str, ...]) -> list[Any]:
         binding = session.io_binding()

@@ -40,7 +40,11 @@ class ExportError(OperationError):
 
 
 def export_onnx(
-    model: FlowPolicy, flow_steps: int, folder: Path, weights_sha256: str, precisions: Sequence[str] = ("fp32",)
+    model: FlowPolicy,
+    num_inference_steps: int,
+    folder: Path,
+    weights_sha256: str,
+    precisions: Sequence[str] = ("fp32",),
 ) -> Export:
     """Write the graphs of `model` (float32, on the CPU) to `folder`; a former export there is replaced.
 
@@ -48,11 +52,11 @@ def export_onnx(
     """
     model = model.eval().requires_grad_(False)
     inputs, noise = random_moment(model.config)
-    step_graph = StepGraph(model, flow_steps)
+    step_graph = StepGraph(model, num_inference_steps)
     prefix_arguments = (inputs.images, inputs.image_mask, inputs.text, inputs.text_mask)
     with torch.inference_mode():
         cache = PrefixGraph(model)(*prefix_arguments)
-        expected = EagerRuntime(model, flow_steps).infer(inputs, noise)
+        expected = EagerRuntime(model, num_inference_steps).infer(inputs, noise)
     step_arguments = (*cache, inputs.state, noise, step_graph.times[0].expand(1, model.config.horizon, -1))
     with written_beside(folder) as partial, _quiet():
         _export(PrefixGraph(model), prefix_arguments, PREFIX_INPUTS, CACHE, partial / graph_file("prefix", "fp32"))
@@ -62,7 +66,7 @@ def export_onnx(
         np.save(partial / ROWS, step_graph.times.numpy(), allow_pickle=False)
         about = Export(
             weights_sha256=weights_sha256,
-            flow_steps=flow_steps,
+            num_inference_steps=num_inference_steps,
             action_dim=model.config.action_dim,
             precisions=("fp32", *(name for name in precisions if name != "fp32")),
             opset=OPSET,

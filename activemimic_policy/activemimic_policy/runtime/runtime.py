@@ -32,17 +32,17 @@ class Runtime(Protocol):
     def encode(self, inputs: ModelInputs) -> Any:
         """What `denoise` needs of the images and the text; some runtimes keep only the newest."""
 
-    def denoise(self, cache: Any, state: Tensor, noise: Tensor, prefix: ActionPrefix | None = None) -> Tensor:
+    def denoise(self, cache: Any, state: Tensor, noise: Tensor, action_prefix: ActionPrefix | None = None) -> Tensor:
         """state (B, S) and noise (B, T, A) -> normalised actions (B, T, A), float32, on the device of the noise."""
 
-    def infer(self, inputs: ModelInputs, noise: Tensor, prefix: ActionPrefix | None = None) -> Tensor:
+    def infer(self, inputs: ModelInputs, noise: Tensor, action_prefix: ActionPrefix | None = None) -> Tensor:
         """Both in one."""
 
 
 def make_runtime(
     name: str,
     model: FlowPolicy,
-    flow_steps: int,
+    num_inference_steps: int,
     device: str = "cpu",
     precision: str = "fp32",
     exported: Path | None = None,
@@ -64,14 +64,14 @@ def make_runtime(
     if name == "eager":
         from activemimic_policy.runtime.eager import EagerRuntime
 
-        return EagerRuntime(model, flow_steps)
+        return EagerRuntime(model, num_inference_steps)
     if name == "compiled":
         from activemimic_policy.runtime.compiled import CompiledRuntime
 
-        return CompiledRuntime(model, flow_steps)
+        return CompiledRuntime(model, num_inference_steps)
     from activemimic_policy.runtime.cuda_graph import CudaGraphRuntime
 
-    return CudaGraphRuntime(model, flow_steps)
+    return CudaGraphRuntime(model, num_inference_steps)
 
 
 def check_runtime(name: str, device: str, precision: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from activemimic_bringup.monitor.recorder_view import recorder_view
 from activemimic_bringup.nodes.manual_recording import ManualRecording
-from activemimic_bringup.watching.recorder_view import recorder_view
 from activemimic_rollout.trials.trial_series import TrialError
 from rich.console import Console
 

@@ -160,7 +160,7 @@ def episode(seed: int) -> Worst:
         motion_scale=float(random.choice([1.0, 1.0, 0.3])),
         max_state_age_s=float(random.choice([0.25, 0.25, 10.0])),
         max_heartbeat_gap_s=float(random.choice([0.25, 10.0])),
-        join=str(random.choice(["replace", "temporal_ensemble"])),
+        chunk_aggregation=str(random.choice(["replace", "temporal_ensemble"])),
     )
     controller, robot = Controller(ROBOT, config), Robot(random, period_s)
     askers = {"policy": Asker(random), "teleop": Asker(random)}

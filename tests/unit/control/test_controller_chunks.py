@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from activemimic_control.feasible import NOISE
+from activemimic_control.chunk_validation import NOISE
 from activemimic_description.chunk import Chunk
 from controller_rig import (
     ELBOW,

@@ -71,7 +71,7 @@ def test_hands_that_would_touch_are_stopped_before_and_said_so() -> None:
         if rig.controller.counters["limited_collision"]:
             break
     assert rig.controller.counters["limited_collision"] > 0
-    assert any(i.kind == "limited_collision" and "(margin 20 mm)" in i.reason for i in rig.controller.interventions)
+    assert any(i.kind == "limited_collision" and "(margin 20 mm)" in i.reason for i in rig.controller.limit_events)
     assert_within_limits(rig.commands)
 
 
@@ -82,7 +82,7 @@ def test_an_intervention_says_what_was_asked_and_what_was_sent() -> None:
     ramp = np.linspace(rig.measured, beyond, 60)
     rig.controller.on_chunk(Chunk(rig.now_ns, STEP_NS, ramp), "policy", rig.now_ns)
     rig.tick(199)
-    outside = [i for i in rig.controller.interventions if i.kind == "limited_position"]
+    outside = [i for i in rig.controller.limit_events if i.kind == "limited_position"]
     assert outside[-1].slot == "head_yaw"
     assert outside[-1].asked > ROBOT.upper[0]
     assert outside[-1].sent == ROBOT.upper[0]

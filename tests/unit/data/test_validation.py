@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from activemimic_data.bags import EpisodeReader, EpisodeWriter, Verdict, moved_by, takeovers, validate
-from activemimic_data.bags.sources import CONTROL, DIAGNOSTICS
+from activemimic_data.bags import EpisodeReader, EpisodeWriter, Verdict, interventions, moved_by, validate
+from activemimic_data.bags.command_sources import CONTROL, DIAGNOSTICS
 from activemimic_description.codec import encode_command, encode_image, encode_slots
 from activemimic_description.contract import Contract
 from activemimic_description.messages import BagMessages
@@ -185,8 +185,8 @@ def test_who_moved_the_robot_is_found_with_the_takeover(episode: Episode) -> Non
         ("teleop", log_ns(12), log_ns(24)),
         ("policy", log_ns(24), log_ns(36)),
     ]
-    assert takeovers(moved) == [moved[1]]
-    assert takeovers(moved[1:2]) == []  # plain teleoperation takes nothing over
+    assert interventions(moved) == [moved[1]]
+    assert interventions(moved[1:2]) == []  # plain teleoperation takes nothing over
     assert verdict.good
     assert "teleoperation took over from the policy: 0.4 to 0.8 s" in verdict.remarks
-    assert verdict.interventions == {"limited_motion": 1}
+    assert verdict.limit_events == {"limited_motion": 1}

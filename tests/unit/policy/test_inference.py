@@ -159,15 +159,15 @@ def test_a_guided_policy_is_drawn_towards_the_chunk_in_flight(policy, images):
 def test_a_zeroed_camera_is_black_whatever_it_shows(tmp_path, checkpoint, images):
     save_checkpoint(tmp_path / "c", checkpoint)
     noise = np.zeros((5, 4))
-    blind = load_policy(tmp_path / "c", threads=None, zeroed_cameras=["head"])
+    blind = load_policy(tmp_path / "c", threads=None, ablated_cameras=["head"])
     seeing = load_policy(tmp_path / "c", threads=None)
     black = {**images, "head": np.zeros_like(images["head"])}
     without = {name: image for name, image in images.items() if name != "head"}
     assert blind.cameras == ("wrist",)
     for given in (images, without):
         assert np.array_equal(blind.infer(given, STATE, "wave", noise), seeing.infer(black, STATE, "wave", noise))
-    with pytest.raises(PolicyInputError, match="zeroed_cameras nose: the policy's cameras are head, wrist"):
-        load_policy(tmp_path / "c", threads=None, zeroed_cameras=["nose"])
+    with pytest.raises(PolicyInputError, match="ablated_cameras nose: the policy's cameras are head, wrist"):
+        load_policy(tmp_path / "c", threads=None, ablated_cameras=["nose"])
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from activemimic_description.codec import encode_image, encode_slots
 from activemimic_description.contract import Contract, load_contract, parse_contract
 from activemimic_description.liveness import BEAT_S
 from activemimic_description.messages import BagMessages
-from activemimic_policy.replanning import Replanner
-from replanner_rig import HOME, MS, T0, FakePolicy
+from activemimic_policy.policy_runner import PolicyRunner
+from policy_runner_rig import HOME, MS, T0, FakePolicy
 
 SIM = load_contract("g1_sim")
 NOISY = parse_contract(SIM.text.replace("max_age_ms: 200", "max_age_ms: 200\n    sensor_noise: true", 3), "noisy")
@@ -20,12 +20,12 @@ BEAT_MS = round(1e3 * BEAT_S)
 
 
 class Bench:
-    """Sources at 30 Hz before a replanner whose heart beats, on two clocks: that of the stamps and a steady one."""
+    """Sources at 30 Hz before a runner whose heart beats, on two clocks: that of the stamps and a steady one."""
 
     def __init__(self, contract: Contract = SIM, policy: FakePolicy | None = None) -> None:
         self.contract = contract
         self.policy = policy or FakePolicy()
-        self.planner = Replanner(self.policy, contract, 0.5)
+        self.planner = PolicyRunner(self.policy, contract, 0.5)
         self.steady_ms = 0
         self.ahead_ms: dict[str, int] = {}  # by source: how far its stamps are before the clock
         self.silent: set[str] = set()

@@ -219,7 +219,7 @@ def test_every_preset_takes_its_own_inputs(name):
     inputs = random_inputs(config, batch=1)
     moved = dataclasses.replace(inputs, **{key: value.to(device) for key, value in vars(inputs).items()})
     with torch.inference_mode():
-        actions = EagerRuntime(model, flow_steps=2).infer(moved, noise)
+        actions = EagerRuntime(model, num_inference_steps=2).infer(moved, noise)
     assert actions.shape == (1, config.horizon, config.action_width)
 
 

@@ -145,7 +145,7 @@ def test_onnx_without_an_export_with_a_stale_or_a_broken_one_is_refused_in_words
 
     model = random_model(checkpoint.model)
     model.load_state_dict(checkpoint.weights)
-    export_onnx(model, checkpoint.spec.flow_steps, folder / "onnx", file_sha256(folder / WEIGHTS))
+    export_onnx(model, checkpoint.spec.num_inference_steps, folder / "onnx", file_sha256(folder / WEIGHTS))
     images = {name: np.full((16, 16, 3), 90, np.uint8) for name in checkpoint.spec.cameras}
     noise = np.random.default_rng(0).standard_normal((5, 4))
     chunks = [

@@ -1,4 +1,4 @@
-"""Three headless episodes, generated once: two with slips, and the first seed again without."""
+"""Three headless episodes, generated once: two with action noise, and the first seed again without."""
 
 from __future__ import annotations
 

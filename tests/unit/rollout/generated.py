@@ -15,8 +15,8 @@ from activemimic_rollout.synchronous.demonstrations import Demonstration, Demons
 
 FPS = 10
 MS = 1_000_000
-SLIPPING = DemonstrationPlan("reaching", camera_hz=10, late_starts=0.0, slips=0.6)
-STEADY = DemonstrationPlan("reaching", camera_hz=5, late_starts=0.0, slips=0.0)
+SLIPPING = DemonstrationPlan("reaching", camera_hz=10, late_starts=0.0, action_noise=0.6)
+STEADY = DemonstrationPlan("reaching", camera_hz=5, late_starts=0.0, action_noise=0.0)
 INFERENCE_MS = (40.0, 50.0, 60.0)  # of a trial's chunks, in turn
 LATENCY_MS = 70
 STATUS = "diagnostic_msgs/msg/DiagnosticStatus"

@@ -55,7 +55,7 @@ def test_what_one_policy_does_alone_decides() -> None:
 
 def test_policies_and_variations_may_differ() -> None:
     varied = results("+-", "b")
-    assert compare(results("++"), replace(varied, protocol=replace(varied.protocol, variations=["without_head"])))
+    assert compare(results("++"), replace(varied, protocol=replace(varied.protocol, perturbations=["without_head"])))
 
 
 @pytest.mark.parametrize("field", ["task", "plan", "mode", "contract"])

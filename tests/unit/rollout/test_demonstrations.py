@@ -13,8 +13,8 @@ from activemimic_data.dataset.read import Dataset
 from activemimic_description.codec import decode_image, decode_slots, stamp_ns
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
-from activemimic_rollout.agents.movers import PolicyNameError, weights_digest
-from activemimic_rollout.agents.turns import Turns
+from activemimic_rollout.agents.agents import PolicyNameError, weights_digest
+from activemimic_rollout.agents.intervention_schedule import InterventionSchedule
 from activemimic_rollout.synchronous.demonstrations import DemonstrationPlan, generate
 from activemimic_sim.tasks import SceneError
 from generated import FPS, Generated
@@ -58,7 +58,7 @@ def test_cameras_are_stored_at_the_asked_rate(which: str, request: pytest.Fixtur
 
 
 def test_a_late_start_leaves_out_what_came_before_it(tmp_path: Path) -> None:
-    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=1.0, slips=0.0)
+    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=1.0, action_noise=0.0)
     (made,) = generate(plan, tmp_path, [1], workers=1)
     recorded_s = EpisodeReader(made.folder).info.messages["/joint_states"] / RATE_HZ
     assert made.success
@@ -67,7 +67,7 @@ def test_a_late_start_leaves_out_what_came_before_it(tmp_path: Path) -> None:
 
 def test_in_turns_with_a_policy_only_the_expert_is_to_be_imitated(tmp_path: Path) -> None:
     """Its first turn is left out, the rows of its later ones are masked, and the expert goes on from wherever it is."""
-    plan = DemonstrationPlan("reaching", camera_hz=5, slips=0.0, policy="reaching")
+    plan = DemonstrationPlan("reaching", camera_hz=5, action_noise=0.0, policy="reaching")
     (made,) = generate(plan, tmp_path, [4], workers=1)
     reader = EpisodeReader(made.folder)
     stamps, commands = _commands(reader)
@@ -85,10 +85,12 @@ def test_in_turns_with_a_policy_only_the_expert_is_to_be_imitated(tmp_path: Path
 
 
 def test_an_expert_that_would_come_too_late_takes_over_earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = DemonstrationPlan("reaching", camera_hz=5, slips=0.0, policy="reaching")
-    monkeypatch.setattr(Turns, "drawn", lambda rng, _: Turns([(0.0, 60.0)], rng))
+    plan = DemonstrationPlan("reaching", camera_hz=5, action_noise=0.0, policy="reaching")
+    monkeypatch.setattr(InterventionSchedule, "drawn", lambda rng, _: InterventionSchedule([(0.0, 60.0)], rng))
     (alone,) = generate(plan, tmp_path / "alone", [4], workers=1)
-    monkeypatch.setattr(Turns, "drawn", lambda rng, _: Turns([(0.0, alone.time_s - 0.1)], rng))
+    monkeypatch.setattr(
+        InterventionSchedule, "drawn", lambda rng, _: InterventionSchedule([(0.0, alone.time_s - 0.1)], rng)
+    )
     (made,) = generate(plan, tmp_path / "late", [4], workers=1)
     assert made.success
     assert len(_commands(EpisodeReader(made.folder))[0]) >= 0.5 * RATE_HZ
@@ -96,7 +98,7 @@ def test_an_expert_that_would_come_too_late_takes_over_earlier(tmp_path: Path, m
 
 def test_cells_take_turns_as_seeds_count_up(tmp_path: Path) -> None:
     """What the expert of a seed does is what it does in the scene of that cell."""
-    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=0.0, slips=0.0, cells=(2, 0))
+    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=0.0, action_noise=0.0, cells=(2, 0))
     made = generate(plan, tmp_path / "both", [2, 3], workers=1)
     assert [EpisodeReader(it.folder).info.extra["cell"] for it in made] == [2, 0]
     (alone,) = generate(replace(plan, cells=(0,)), tmp_path / "alone", [3], workers=1)
@@ -145,7 +147,7 @@ def test_slips_are_marked_from_the_row_before_to_their_end(slipping: Generated, 
 
 
 def test_only_what_follows_the_first_slip_differs_from_a_steady_hand(slipping: Generated, steady: Generated) -> None:
-    """Slips change the commands, and they do so inside a marked range first."""
+    """Action noise changes the commands, and they do so inside a marked range first."""
     slipped = EpisodeReader(slipping.made[0].folder)
     stamps, with_slips = _commands(slipped)
     _, without = _commands(EpisodeReader(steady.made[0].folder))

@@ -10,8 +10,8 @@ import pytest
 from activemimic_description.contract import load_contract
 from activemimic_description.robot import load_robot
 from activemimic_policy.inference import InFlight
+from activemimic_rollout.agents.agents import CheckpointPolicy, Serving, make_agent
 from activemimic_rollout.agents.latency import Latencies
-from activemimic_rollout.agents.movers import CheckpointPolicy, Serving, make_mover
 from activemimic_rollout.lockstep import LockstepRobot
 from activemimic_rollout.synchronous.trials_in_simulation import LockstepPlan
 from activemimic_rollout.trials.trial_plan import seed_series
@@ -29,11 +29,11 @@ class FakePolicy:
     def __init__(self) -> None:
         self.spec = SimpleNamespace(
             slots=CONTRACT.slots,
-            gripper_slots=("left_gripper", "right_gripper"),
+            absolute_slots=("left_gripper", "right_gripper"),
             fps=10,
             step_ns=100 * MS,
             horizon=16,
-            execute_steps=8,
+            execution_horizon=8,
             max_delay_steps=4,
             draw_noise=lambda random: random.standard_normal((16, len(CONTRACT.slots))),
         )
@@ -57,17 +57,17 @@ def handed_over(
     monkeypatch: pytest.MonkeyPatch,
     cameras_of: tuple[LockstepRobot, CameraRenderer],
     latencies: Latencies | None,
-    join: str,
+    rtc_mode: str,
 ) -> tuple[list[tuple[int, float]], list[InFlight | None]]:
     """(control period, age of its observation in ms) of every chunk in two seconds, and what was gone on from."""
     policy, (robot, cameras) = FakePolicy(), cameras_of
     monkeypatch.setattr("activemimic_policy.checked_policy.load_checked_policy", lambda *_, **__: policy)
-    mover = CheckpointPolicy(robot, cameras, CONTRACT, "fake", Serving(latencies, join))
+    agent = CheckpointPolicy(robot, cameras, CONTRACT, "fake", Serving(latencies, rtc_mode))
     robot.reset(0)
-    mover.reset(0)
+    agent.reset(0)
     chunks = []
     for index in range(60):
-        if (chunk := mover.chunk_due()) is not None:
+        if (chunk := agent.chunk_due()) is not None:
             chunks.append((index, round((robot.stamp_ns - chunk.stamp_ns) / MS)))
             assert robot.play(chunk, "policy").accepted
         robot.tick()
@@ -81,17 +81,17 @@ def test_by_default_a_chunk_is_there_at_once(monkeypatch, cameras_of) -> None:
 
 
 def test_cameras_that_shall_be_black_are_told_to_the_policy_and_kept_with_the_results(monkeypatch, cameras_of) -> None:
-    plan = LockstepPlan(seed_series("reaching", 0, 1), "fake", zeroed_cameras=("head",))
+    plan = LockstepPlan(seed_series("reaching", 0, 1), "fake", ablated_cameras=("head",))
     told: list[tuple[str, ...]] = []
 
-    def load(checkpoint: str, contract: object, zeroed_cameras: tuple[str, ...]) -> FakePolicy:
-        told.append(zeroed_cameras)
+    def load(checkpoint: str, contract: object, ablated_cameras: tuple[str, ...]) -> FakePolicy:
+        told.append(ablated_cameras)
         return FakePolicy()
 
     monkeypatch.setattr("activemimic_policy.checked_policy.load_checked_policy", load)
-    make_mover(plan.policy, *cameras_of, CONTRACT, plan.serving())
+    make_agent(plan.policy, *cameras_of, CONTRACT, plan.serving())
     assert told == [("head",)]
-    assert plan.protocol().zeroed_cameras == ["head"]
+    assert plan.protocol().ablated_cameras == ["head"]
 
 
 def test_other_words_than_the_scenes_own_are_told_to_the_policy_and_kept_with_the_results(
@@ -102,7 +102,7 @@ def test_other_words_than_the_scenes_own_are_told_to_the_policy_and_kept_with_th
     robot.reset(0)
     for words in ("", "go home"):
         plan = LockstepPlan(seed_series("reaching", 0, 1), "fake", instruction=words)
-        make_mover(plan.policy, robot, cameras, CONTRACT, plan.serving()).chunk()
+        make_agent(plan.policy, robot, cameras, CONTRACT, plan.serving()).chunk()
         assert plan.protocol().instruction == words
     assert policy.told == [robot.simulation.instruction, "go home"]
 

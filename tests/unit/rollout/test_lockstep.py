@@ -11,7 +11,7 @@ import pytest
 from activemimic_data.dataset.video import read_frames
 from activemimic_description.chunk import Chunk
 from activemimic_description.robot import load_robot
-from activemimic_rollout.agents.movers import HoldStill
+from activemimic_rollout.agents.agents import HoldStill
 from activemimic_rollout.lockstep import START_NS, LockstepRobot
 from activemimic_rollout.reports.trace import read_trace
 from activemimic_rollout.synchronous import trials_in_simulation as lockstep
@@ -124,7 +124,7 @@ def test_a_policy_that_falls_silent_ends_the_trial_with_the_controllers_words(tm
         def chunk_due(self) -> Chunk | None:
             return self.chunk() if self.robot.index == 0 else None
 
-    monkeypatch.setattr(lockstep, "make_mover", lambda name, robot, *_: SpeaksOnce(robot))
+    monkeypatch.setattr(lockstep, "make_agent", lambda name, robot, *_: SpeaksOnce(robot))
     (trial,) = evaluate(replace(PLAN, trials=PLAN.trials.first(1)), tmp_path, workers=1)
     assert not trial.success
     assert trial.failure.startswith("the controller holds: the policy has been silent")
@@ -158,8 +158,8 @@ def test_a_video_shows_the_three_cameras(tmp_path: Path) -> None:
     [
         ({"policy": "nowhere"}, "policy 'nowhere': expected a checkpoint's folder"),
         ({"policy": "replay:nowhere"}, "expected a recorded episode's folder"),
-        ({"variations": ("fog",)}, "there is no variation 'fog'"),
-        ({"variations": ("unseen_yogurt_a",)}, "expected a task with a yogurt, found reaching"),
+        ({"perturbations": ("fog",)}, "there is no perturbation 'fog'"),
+        ({"perturbations": ("unseen_yogurt_a",)}, "expected a task with a yogurt, found reaching"),
     ],
 )
 def test_what_cannot_be_tried_is_said_before_anything_runs(change: dict, message: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from activemimic_policy.checked_policy import SHIPPED, checkpoint_folder
 from activemimic_policy.checkpoint import load_checkpoint, save_checkpoint
-from activemimic_rollout.agents.movers import weights_digest
+from activemimic_rollout.agents.agents import weights_digest
 from activemimic_rollout.publishing import PublishError, how, publish, published_evaluations
 from activemimic_rollout.trials.results import Protocol, Trial, read_results, save_trials
 from activemimic_training.trainer.setup.train_config import TrainConfig
@@ -107,7 +107,7 @@ def test_what_was_tried_as_it_is_meant_comes_first(checkpoint: Path, dataset: Pa
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
     tried = [evaluation(tmp_path / name, published, [True]) for name in ("all_black", "flashing", "plan")]
-    changed = ({"zeroed_cameras": ["head"]}, {"variations": ["flashing_light"]}, {})
+    changed = ({"ablated_cameras": ["head"]}, {"perturbations": ["flashing_light"]}, {})
     for folder, changes in zip(tried, changed, strict=True):
         results = read_results(folder / "results.json")
         save_trials(folder / "results.json", replace(results.protocol, **changes), results.trials)
@@ -141,8 +141,8 @@ def test_an_evaluation_of_other_weights_is_refused_and_the_former_stays(
 
 
 def test_what_a_policy_cannot_be_served_with_is_refused(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(PublishError, match=r"policy: execute_steps 99 exceeds horizon \d+"):
-        publish(checkpoint, dataset, [], tmp_path / "reaching", {"execute_steps": 99})
+    with pytest.raises(PublishError, match=r"policy: execution_horizon 99 exceeds horizon \d+"):
+        publish(checkpoint, dataset, [], tmp_path / "reaching", {"execution_horizon": 99})
     assert not (tmp_path / "reaching").exists()
 
 
@@ -152,9 +152,9 @@ def test_a_policy_that_starts_from_less_noise_is_another_one_to_evaluations(
     published = tmp_path / "reaching"
     publish(checkpoint, dataset, [], published)
     tried = evaluation(tmp_path / "plan", published, [True])
-    publish(published, dataset, [], published, {"noise_scale": 0.5, "execute_steps": 1})
+    publish(published, dataset, [], published, {"noise_scale": 0.5, "execution_horizon": 1})
     spec = load_checkpoint(published).spec
-    assert (spec.noise_scale, spec.execute_steps) == (0.5, 1)
+    assert (spec.noise_scale, spec.execution_horizon) == (0.5, 1)
     assert "normal noise times 0.5" in (published / "card.md").read_text()
     with pytest.raises(PublishError, match=r"expected trials of the published weights"):
         publish(published, dataset, [tried], published)

@@ -37,7 +37,7 @@ def test_a_row_of_a_dataset_replays_as_its_bag_does(slipping: Generated, dataset
 
 
 def test_an_episode_that_begins_in_the_midst_of_the_motion_begins_there_again(tmp_path: Path) -> None:
-    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=1.0, slips=0.0)
+    plan = DemonstrationPlan("reaching", camera_hz=5, late_starts=1.0, action_noise=0.0)
     (made,) = generate(plan, tmp_path, [1], workers=1)
     recorded = load_recorded(str(made.folder))
     report = replay(recorded)

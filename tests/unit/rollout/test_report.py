@@ -27,7 +27,7 @@ TRIALS = [
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    protocol = Protocol("lockstep", "reaching", "out/policy", "reaching", 22.0, variations=["without_head"])
+    protocol = Protocol("lockstep", "reaching", "out/policy", "reaching", 22.0, perturbations=["without_head"])
     save_trials(tmp_path / "results.json", protocol, TRIALS)
     slots = {name: [0.0, 0.1] for name in Trace().slots}
     grips = {"cube": [Grip("right", -0.03, 0.01, 0.0, 0.0), Grip("right", 0.0, 0.0, 0.0, 0.4)]}

@@ -55,7 +55,7 @@ def test_without_a_file_there_are_no_trials(tmp_path: Path) -> None:
         ({"policy": "out/another"}, "policy 'out/checkpoint', asked for policy 'out/another'"),
         ({"weights": "0123"}, "weights '', asked for weights '0123'"),
         ({"time_limit_s": 15.0}, "time_limit_s 18.0, asked for time_limit_s 15.0"),
-        ({"variations": ["without_head"]}, r"variations \[\], asked for variations \['without_head'\]"),
+        ({"perturbations": ["without_head"]}, r"perturbations \[\], asked for perturbations \['without_head'\]"),
     ],
 )
 def test_trials_of_another_protocol_are_refused(tmp_path: Path, other: dict, told: str) -> None:

@@ -47,7 +47,7 @@ def chunk(number: int) -> Chunk:
 
 
 def episode(folder: Path) -> Path:
-    """Five seconds: run at 0.5 s, a rejected chunk, interventions, holding from 4 s on."""
+    """Five seconds: run at 0.5 s, a rejected chunk, limit events, holding from 4 s on."""
     with EpisodeWriter(folder, CONTRACT, task="reaching", instruction="pick", seed=1) as writer:
         topics = {name: STATUS for name in ("inference", "timing", "control")} | {"chunk": TRAJECTORY}
         for name, kind in topics.items():
@@ -100,8 +100,8 @@ def test_modes_follow_each_other_from_the_start(run: RunTrace) -> None:
 
 
 def test_interventions_are_those_reported(run: RunTrace) -> None:
-    assert [(event.kind, event.slot) for event in run.interventions] == [("limited_motion", "left_arm_4")] * 3
-    assert [event.time_s for event in run.interventions] == pytest.approx([2.0, 2.1, 2.2])
+    assert [(event.kind, event.slot) for event in run.limit_events] == [("limited_motion", "left_arm_4")] * 3
+    assert [event.time_s for event in run.limit_events] == pytest.approx([2.0, 2.1, 2.2])
 
 
 def test_stages_are_those_of_every_chunk_and_a_rejected_one_ends_early(run: RunTrace) -> None:
@@ -145,7 +145,7 @@ def test_the_picture_has_the_modes_colours_and_the_join(run: RunTrace, tmp_path:
 
     running, holding = share("#a6d8b5"), share("#f3d27a")
     assert running > 3 * holding > 0.001  # 3.5 s and 1 s
-    assert share("#d1495b") > 1e-4  # commands and interventions
+    assert share("#d1495b") > 1e-4  # commands and limit events
     assert share("#1b7f4b") > 1e-5  # the new chunk's points
 
 

@@ -14,7 +14,7 @@ from activemimic_rollout.trials.trial_plan import PlannedTrial, TrialPlan
 from activemimic_rollout.trials.trial_series import TaskStatus, TrialError, TrialSeries
 
 POLICY = Protocol("ros", "reaching", "out/checkpoint", "seeds", time_limit_s=5.0)
-EXPERT = Protocol("ros", "reaching", "expert", "seeds", time_limit_s=5.0)
+SIM_EXPERT = Protocol("ros", "reaching", "expert", "seeds", time_limit_s=5.0)
 
 
 class FakeNodes:
@@ -138,12 +138,12 @@ def test_a_failure_ends_a_trial_before_its_time(tmp_path: Path) -> None:
 
 def test_nodes_are_called_in_an_order_that_never_moves_the_robot_by_surprise(tmp_path: Path) -> None:
     nodes = FakeNodes()
-    series(nodes, tmp_path, (1,), EXPERT, record=True).run()
+    series(nodes, tmp_path, (1,), SIM_EXPERT, record=True).run()
     assert nodes.calls == [
         "/sim/expert False",
         "/controller/hold",
         "/controller/reset",
-        "/sim {'task': 'reaching', 'seed': 1, 'cell': -1, 'variations': ''}",
+        "/sim {'task': 'reaching', 'seed': 1, 'cell': -1, 'perturbations': ''}",
         "/sim/reset",
         "/recorder {'task': 'reaching', 'seed': 1, 'instruction': 'pick'}",
         "/recorder/start",
@@ -210,9 +210,9 @@ def test_a_simulator_that_reports_nothing_is_named(tmp_path: Path) -> None:
 def test_a_planned_trial_is_placed_in_its_cell_with_the_variations(tmp_path: Path) -> None:
     nodes = FakeNodes()
     plan = TrialPlan("reaching", "reaching", (PlannedTrial(0, 1, cell=7),))
-    varied = replace(POLICY, plan="reaching", variations=["distractors", "random_look"])
+    varied = replace(POLICY, plan="reaching", perturbations=["distractors", "random_look"])
     TrialSeries(nodes, varied, plan, False, tmp_path / "results.json", lambda line: None).run()
-    placed = {"task": "reaching", "seed": 1, "cell": 7, "variations": "distractors,random_look"}
+    placed = {"task": "reaching", "seed": 1, "cell": 7, "perturbations": "distractors,random_look"}
     assert f"/sim {placed}" in nodes.calls
 
 

@@ -19,7 +19,7 @@ def test_the_shipped_configuration_is_the_measured_recipe():
     config = load_train_config(REPOSITORY / "training/configs/reaching_demo.yaml")
     assert (config.steps, config.batch_size, config.noise_draws, config.ema_decay) == (1600, 16, 2, 0.998)
     assert (config.optimizer.lr, config.optimizer.beta2, config.optimizer.weight_decay) == (1e-3, 0.95, 1e-4)
-    assert (config.model.preset, config.policy.execute_steps) == ("tiny", 8)
+    assert (config.model.preset, config.policy.execution_horizon) == ("tiny", 8)
 
 
 def test_overrides_reach_into_sections_and_make_them(path):

@@ -63,7 +63,11 @@ def test_one_process_goes_on_with_what_two_have_saved(runs, dataset):
 
 def test_a_batch_in_parts_gives_the_losses_of_a_whole_one(uninterrupted, dataset, tmp_path):
     """With some slots and steps that do not count, so that the parts do not weigh the same."""
-    uneven = {"steps": 6, "slot_weights": {"left_gripper": 0.0}, "policy": {"execute_steps": 2, "max_delay_steps": 2}}
+    uneven = {
+        "steps": 6,
+        "slot_weights": {"left_gripper": 0.0},
+        "policy": {"execution_horizon": 2, "max_delay_steps": 2},
+    }
     train(configured(dataset, tmp_path / "whole", **uneven), QUIET)
     train(configured(dataset, tmp_path / "parts", accumulate=4, **uneven), QUIET)
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)

@@ -141,8 +141,8 @@ def test_a_run_may_use_some_of_the_cameras_in_an_order_of_its_own(dataset, tmp_p
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"policy": {"execute_steps": 5}}, "execute_steps 5 exceeds horizon 4"),
-        ({"policy": {"gripper_slots": ["hand"]}}, "gripper_slots hand are not among"),
+        ({"policy": {"execution_horizon": 5}}, "execution_horizon 5 exceeds horizon 4"),
+        ({"policy": {"absolute_slots": ["hand"]}}, "absolute_slots hand are not among"),
         ({"model": {"image_px": 30}}, "image_px 30 must be a multiple of 16"),
         ({"model": {"image_px": 32, "horizon": 8, "text_length": 4}}, "at most 3"),
     ],
@@ -242,7 +242,7 @@ def test_the_wrist_only_variant_predicts_the_wrists_alone(dataset, tmp_path):
         info["features"][feature]["names"] = names
     for name, data in (("activemimic", about), ("info", info)):
         (egocentric / f"meta/{name}.json").write_text(json.dumps(data))
-    policy = {"execute_steps": 2, "flow_steps": 2, "gripper_slots": []}
+    policy = {"execution_horizon": 2, "num_inference_steps": 2, "absolute_slots": []}
     train(configured(egocentric, tmp_path / "out", variant="wrist_only", policy=policy, steps=2), QUIET)
     checkpoint = load_checkpoint(tmp_path / "out/checkpoint")
     assert checkpoint.spec.slots == WRIST_SLOTS

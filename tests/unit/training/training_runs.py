@@ -17,7 +17,7 @@ def configured(dataset: Path, out: Path, **changes: Any) -> TrainConfig:
         "threads": 1,
         "checkpoint_every": 5,
         "model": {"image_px": 32, "horizon": 4},
-        "policy": {"execute_steps": 2, "flow_steps": 2},
+        "policy": {"execution_horizon": 2, "num_inference_steps": 2},
         "optimizer": {"warmup_steps": 2},
     }
     return TrainConfig.model_validate({"dataset": dataset, "out": out, **sizes, **changes})

@@ -81,7 +81,7 @@ def predict_episode(policy: Policy, dataset: Dataset, index: int) -> Prediction:
     spec, episode = policy.spec, dataset.episodes[index]
     rows = slice(episode.start, episode.stop)
     state, action = dataset.state[rows].astype(np.float64), dataset.action[rows].astype(np.float64)
-    every = spec.execute_steps * stride
+    every = spec.execution_horizon * stride
     random = np.random.default_rng([index, 23])
     starts, predicted, images = [], [], []
     streams = [dataset.frames(camera, index, every) for camera in spec.cameras]

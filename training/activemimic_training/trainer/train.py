@@ -31,7 +31,7 @@ from rich.console import Console
 from activemimic_training.trainer.checks.closed_loop import find_command
 from activemimic_training.trainer.checks.failures import TrainingError, explained, not_finite
 from activemimic_training.trainer.checks.log import StepMetrics, TrainLog, read_metrics
-from activemimic_training.trainer.checks.looks import Looks
+from activemimic_training.trainer.checks.periodic_checks import PeriodicChecks
 from activemimic_training.trainer.checks.validation import Validator
 from activemimic_training.trainer.data.batches import Batch, Batches, Examples
 from activemimic_training.trainer.data.prefetch import prefetched
@@ -50,12 +50,12 @@ from activemimic_training.trainer.optimization.lora import add_adapters
 from activemimic_training.trainer.optimization.memory import keep_freed_memory
 from activemimic_training.trainer.optimization.network import Network
 from activemimic_training.trainer.optimization.optimisation import Optimisation
+from activemimic_training.trainer.setup.initialization import begin, former_tokenizer, freeze
 from activemimic_training.trainer.setup.run_plan import identity_of, plan_policy
-from activemimic_training.trainer.setup.start import begin, former_tokenizer, freeze
 from activemimic_training.trainer.setup.train_config import TrainConfig
 from activemimic_training.trainer.state.checkpoints import STATE, Checkpoints
-from activemimic_training.trainer.state.record import write_record
 from activemimic_training.trainer.state.resume import load_state
+from activemimic_training.trainer.state.run_record import write_record
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     freeze(model, config.freeze)
     add_adapters(model, config.lora)
-    network = Network(model, spec.flow_steps, ranks.device, config.precision, config.recompute)
+    network = Network(model, spec.num_inference_steps, ranks.device, config.precision, config.recompute)
     spread(network, ranks)
     optimisation = Optimisation(model, config.optimizer, steps, config.ema_decay)
     identity = identity_of(config, dataset, others)
@@ -154,7 +154,7 @@ def _train(config: TrainConfig, ranks: Ranks, console: Console) -> TrainSummary:
             ranks,
             config.lora,
         )
-        looks = Looks(config, steps, done, validator, command, network, optimisation, checkpoints, ranks)
+        looks = PeriodicChecks(config, steps, done, validator, command, network, optimisation, checkpoints, ranks)
         bodies = body_columns(spec.slots)
         with TrainLog(config.out, steps, done, console, [*bodies]) if ranks.first else nullcontext() as log:
             _run(config, ranks, network, optimisation, batches, checkpoints, looks, log, bodies, range(done, steps))
@@ -208,7 +208,7 @@ def _run(
     optimisation: Optimisation,
     batches: Batches,
     checkpoints: Checkpoints,
-    looks: Looks,
+    looks: PeriodicChecks,
     log: TrainLog | None,
     bodies: Mapping[str, list[int]],
     steps: range,

@@ -27,13 +27,13 @@ from activemimic_description.chunk_fields import (
 )
 from activemimic_description.robot import Robot
 
+from activemimic_control.chunk_aggregation import make_chunk_aggregation
+from activemimic_control.chunk_validation import ChunkValidator
 from activemimic_control.collision import CollisionGuard, Workspace
-from activemimic_control.feasible import Feasibility
-from activemimic_control.following import Following
-from activemimic_control.joining import make_joining
 from activemimic_control.limiter import MotionLimiter, MotionLimiterError, MotionLimits, Setpoint
 from activemimic_control.player import ChunkPlayer, Wanted
 from activemimic_control.state_filter import StateFilter
+from activemimic_control.tracking_error import TrackingError
 from activemimic_control.watchdogs import Clocks, Fault, PolicyWatch
 
 Source = Literal["policy", "teleop"]
@@ -65,7 +65,7 @@ class ControllerConfig:
     motion_scale: float = 1.0  # of velocity, acceleration and jerk
     deadman_s: float = 0.0  # a deadman's switch has to be pressed at least so often; 0: there is none
     latch_policy_grippers: bool = True
-    join: str = "replace"  # how the policy's chunks are joined: a name of `execution.joining.JOININGS`
+    chunk_aggregation: str = "replace"  # what remains of earlier policy chunks: a name of CHUNK_AGGREGATIONS
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Intervention:
+class LimitEvent:
     """What was asked for a slot, what was sent in its place, and why; `kind` is that of the counter."""
 
     kind: str
@@ -102,29 +102,31 @@ class Intervention:
 class Controller:
     """Plays chunks on the caller's clock, within the robot's limits; brakes and holds when in doubt.
 
-    `counters` counts interventions by kind: rejected_* (chunks), holding_* (faults that ended a run), limited_position,
+    `counters` counts limit events by kind: rejected_* (chunks), holding_* (faults that ended a run), limited_position,
     limited_motion, limited_lead and limited_collision (updates in which at least one slot was not sent where it was
-    wanted), state_* (measured states that were not believed, see StateFilter). `interventions` holds the newest of them
+    wanted), state_* (measured states that were not believed, see StateFilter). `limit_events` holds the newest of them
     until somebody takes them out.
     """
 
     def __init__(self, robot: Robot, config: ControllerConfig | None = None) -> None:
         self.config = config = config or ControllerConfig()
         self.counters: Counter[str] = Counter()
-        self.interventions: deque[Intervention] = deque(maxlen=32)
+        self.limit_events: deque[LimitEvent] = deque(maxlen=32)
         self.mode: Mode = "idle"
         self.reason = "nothing is commanded until it is armed"
         self._slot_names = tuple(slot.name for slot in robot.slots)
         grippers = [slot.name for slot in robot.slots if slot.is_gripper]
-        joining = make_joining(config.join)
-        self._policy = ChunkPlayer(self._slot_names, grippers, config.latch_policy_grippers, joining)
+        aggregation = make_chunk_aggregation(config.chunk_aggregation)
+        self._policy = ChunkPlayer(self._slot_names, grippers, config.latch_policy_grippers, aggregation)
         self._teleop = ChunkPlayer(self._slot_names, grippers, latch_grippers=False)
         self._lower, self._upper = robot.lower, robot.upper
         self._limiter = MotionLimiter(MotionLimits.of(robot, config.motion_scale), config.period_s)
         self._guard = CollisionGuard(robot, config.margin_m, config.workspace)
-        self._feasibility = Feasibility(robot)
-        self._following = Following(robot, config.max_lead_rad, config.max_lead_m, config.max_stuck_s)
-        self._measured = StateFilter(robot, self._following.max_lead, config.max_state_age_s, config.max_chunk_lead_s)
+        self._validator = ChunkValidator(robot)
+        self._tracking_error = TrackingError(robot, config.max_lead_rad, config.max_lead_m, config.max_stuck_s)
+        self._measured = StateFilter(
+            robot, self._tracking_error.max_lead, config.max_state_age_s, config.max_chunk_lead_s
+        )
         beyond = np.array([BEYOND[slot.unit] for slot in robot.slots])
         self._lowest, self._highest = robot.lower - beyond, robot.upper + beyond
         self._clocks = Clocks(config.period_s, config.max_period_s)
@@ -172,7 +174,7 @@ class Controller:
         if fault := self._standing_fault() or self._measured.unsure(now_ns):
             return fault.reason
         assert self._measured.slots is not None
-        far = self._following.too_far(self._limiter.setpoint.position, self._measured.slots)
+        far = self._tracking_error.too_far(self._limiter.setpoint.position, self._measured.slots)
         if elsewhere := self._measured.displaced or far:
             return f"{elsewhere}; reset and arm it"
         self._forget_chunks(now_ns)
@@ -275,7 +277,7 @@ class Controller:
                 self.reason = f"waits for a chunk since {(now_ns - self._end_ns) / NS:.1f} s"
         if self._commands and self.state_age_s < FRESH_S and not (self._conflict or self._rival):
             assert self._measured.slots is not None
-            yielding = self._following.yielding(self._limiter.setpoint.position, self._measured.slots)
+            yielding = self._tracking_error.yielding(self._limiter.setpoint.position, self._measured.slots)
             if yielding.any():
                 return self._after_the_robot(yielding, self._measured.slots), ""
         return self._limiter.brake(), ""
@@ -298,14 +300,14 @@ class Controller:
         measured = self._measured.slots if self.mode == "running" else None
         back, far = within, np.zeros_like(beyond)
         if measured is not None:
-            back, far = self._following.within(within, before.position, measured)
+            back, far = self._tracking_error.within(within, before.position, measured)
         setpoint = self._stepped(back, np.where(beyond | far, 0.0, wanted.velocity))
         late = np.abs(setpoint.position - back) > self._max_deviation()
         self._note("limited_motion", late, within, setpoint.position, "as quickly as its limits allow")
         stop = self._limiter.stopping_position()  # what must not be reached is braked for in time
         if too_close := self._guard.check(before.position, stop):
             return self._instead(before, within, "limited_collision", too_close)
-        if measured is not None and (too_far := self._following.too_far(np.where(far, measured, stop), measured)):
+        if measured is not None and (too_far := self._tracking_error.too_far(np.where(far, measured, stop), measured)):
             return self._instead(before, within, "limited_lead", too_far)
         self._note("limited_lead", far, within, setpoint.position, "the robot does not follow")
         return setpoint
@@ -335,7 +337,7 @@ class Controller:
             self.counters[kind] += 1
             s = int(np.argmax(np.where(slots, np.abs(asked - sent), -1.0)))
             name = self._slot_names[s]
-            self.interventions.append(Intervention(kind, name, float(asked[s]), float(sent[s]), f"{name}: {reason}"))
+            self.limit_events.append(LimitEvent(kind, name, float(asked[s]), float(sent[s]), f"{name}: {reason}"))
 
     def _max_deviation(self) -> np.ndarray:
         """(S,) more than a cycle's motion behind what is wanted is a limited motion, less is a follower's error."""
@@ -369,7 +371,7 @@ class Controller:
         if is_policy and (fault := self._watch.fault(steady_ns)):
             return fault
         assert self._measured.slots is not None
-        stuck = self._following.stuck(self._limiter.setpoint.position, self._measured.slots, steady_ns)
+        stuck = self._tracking_error.stuck(self._limiter.setpoint.position, self._measured.slots, steady_ns)
         return Fault("not_following", f"the robot does not follow: {stuck}") if stuck else None
 
     def _fail(self, fault: Fault) -> None:
@@ -388,7 +390,7 @@ class Controller:
         if source == "policy" and self._teleop.chunk and now_ns <= self._teleop.chunk.end_ns:
             raise ChunkRejectedError("teleop", "teleoperation is in charge")
         assert self._measured.slots is not None
-        self._feasibility.check(checked, self._measured.slots, now_ns)
+        self._validator.check(checked, self._measured.slots, now_ns)
         return checked
 
     def _check_time(self, fields: ChunkFields, now_ns: int) -> None:
@@ -425,7 +427,7 @@ class Controller:
 
     def _start_from(self, posture: np.ndarray, now_ns: int) -> None:
         self._limiter.reset(posture)
-        self._following.reset()
+        self._tracking_error.reset()
         self._last_ns = now_ns
 
     def _forget_chunks(self, now_ns: int) -> None:

@@ -13,8 +13,8 @@ from activemimic_description.common.errors import OperationError
 from activemimic_description.robot import Robot
 from ruckig import InputParameter, Result, Ruckig, RuckigError, Synchronization, Trajectory
 
+from activemimic_control.acceleration_feedforward import WantedAcceleration
 from activemimic_control.braking import brake_from
-from activemimic_control.wanted_acceleration import WantedAcceleration
 
 # Some velocity and acceleration is left to catch up with a target that itself moves at the limit.
 _TARGET_SHARE = 0.98
@@ -87,7 +87,7 @@ class MotionLimiter:
         self.limits, self.period_s = limits, period_s
         self.failures = 0
         slots = len(limits.lower)
-        self._wanted_acceleration = WantedAcceleration(limits.jerk, period_s)
+        self._acceleration_feedforward = WantedAcceleration(limits.jerk, period_s)
         self._planner = Ruckig(slots)
         self._trajectory = Trajectory(slots)
         self._input = InputParameter(slots)
@@ -112,7 +112,7 @@ class MotionLimiter:
         """Start at rest at `position` (S,). One outside its limits is kept, and may only move back inside."""
         position = self._checked(position, "start")
         self._setpoint = Setpoint(position, np.zeros_like(position), np.zeros_like(position))
-        self._wanted_acceleration.reset()
+        self._acceleration_feedforward.reset()
 
     def step(self, wanted: np.ndarray, wanted_velocity: np.ndarray | None = None) -> Setpoint:
         """The command for now, when the axes should be at `wanted` (S,) and move at `wanted_velocity` (S,), or rest.
@@ -127,7 +127,7 @@ class MotionLimiter:
         if wanted_velocity is not None:
             most = self.limits.velocity
             velocity = np.clip(self._checked(wanted_velocity, "wanted velocity"), -most, most)
-        acceleration = self._wanted_acceleration.update(velocity)
+        acceleration = self._acceleration_feedforward.update(velocity)
         try:
             moved = self._follow(now, self._stoppable_target(wanted, velocity, acceleration))
             refused = ~self._stoppable(now, moved)
@@ -146,7 +146,7 @@ class MotionLimiter:
     def brake(self) -> Setpoint:
         """The command for now that brings every axis to rest as soon as its limits allow, and holds it there."""
         now = self.setpoint
-        self._wanted_acceleration.reset()
+        self._acceleration_feedforward.reset()
         return self._commit(now, self._braked(now))
 
     def go_back(self, setpoint: Setpoint) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from activemimic_description.chunk import Chunk
 
+from activemimic_control.chunk_aggregation import ChunkAggregation, Replace
 from activemimic_control.chunk_trajectory import Blend, Spline
 from activemimic_control.gripper_latch import CLOSE_AT, GripperLatch
-from activemimic_control.joining import Joining, Replace
 
 _NS = 1e9
 _POSITION, _VELOCITY = 0, 1
-_JOINING_STEPS = 2  # measured: one step has three times the jerk, three gain little (docs: joining-chunks.md)
+_TRANSITION_STEPS = 2  # measured: one step has three times the jerk, three gain little (docs: chunk-aggregation.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +35,21 @@ class ChunkPlayer:
     nothing else is played, is met at its very first point.
 
     `latch_grippers` passes the gripper slots through a GripperLatch: right for a policy, wrong for teleoperation.
-    `joining` says what remains of the chunks before.
+    `aggregation` says what remains of the chunks before.
     """
 
     def __init__(
         self,
         slots: Sequence[str],
-        gripper_slots: Sequence[str] = (),
+        latched_slots: Sequence[str] = (),
         latch_grippers: bool = True,
-        joining: Joining | None = None,
+        aggregation: ChunkAggregation | None = None,
     ) -> None:
         self._slots = tuple(slots)
         self._latches: dict[int, GripperLatch] = {}
         if latch_grippers:
-            self._latches = {self._slots.index(name): GripperLatch() for name in gripper_slots}
-        self._joining = joining or Replace()
+            self._latches = {self._slots.index(name): GripperLatch() for name in latched_slots}
+        self._aggregation = aggregation or Replace()
         self.reset()
 
     @property
@@ -63,7 +63,7 @@ class ChunkPlayer:
         Args:
             motion: (3, S) position, velocity and acceleration at t_ns from which the next chunk goes on.
         """
-        self._joining.reset()
+        self._aggregation.reset()
         self._chunk: Chunk | None = None
         self._spline: Spline | None = None
         self._first = 0  # the chunk's point that the spline begins with
@@ -82,7 +82,7 @@ class ChunkPlayer:
     def accept(self, chunk: Chunk) -> None:
         """Goes on with `chunk`. Raises ChunkError when it is unsound, and keeps the running one."""
         chunk.validate(self._slots)
-        joined = self._joining.join(chunk)
+        joined = self._aggregation.add(chunk)
         if joined is not chunk and self._latches:
             # The mean of open and closed is neither: a gripper does what the newest chunk says.
             positions = joined.positions.copy()
@@ -107,7 +107,7 @@ class ChunkPlayer:
             self._playing = False
             return None
         if self._starts_anew:
-            self._join(chunk, before_ns, t_ns)
+            self._transition(chunk, before_ns, t_ns)
             self._starts_anew = False
         motion = self._motion(chunk, t_ns)
         if self._latches:
@@ -116,7 +116,7 @@ class ChunkPlayer:
         self._last, self._playing = motion, True
         return Wanted(motion[_POSITION].copy(), motion[_VELOCITY].copy())
 
-    def _join(self, chunk: Chunk, before_ns: int | None, t_ns: int) -> None:
+    def _transition(self, chunk: Chunk, before_ns: int | None, t_ns: int) -> None:
         """Lays the way from the motion wanted last onto the chunk's curve."""
         self._blend = None
         if self._last is None:
@@ -125,7 +125,7 @@ class ChunkPlayer:
         recent = before_ns is not None and t_ns - before_ns <= chunk.step_ns
         start_ns = before_ns if recent and before_ns is not None else t_ns
         last = len(chunk.positions) - 1
-        steps = 1 if not self._playing and start_ns <= chunk.stamp_ns else _JOINING_STEPS
+        steps = 1 if not self._playing and start_ns <= chunk.stamp_ns else _TRANSITION_STEPS
         reached = min(_point_after(chunk, start_ns + steps * chunk.step_ns), last)
         # A chunk that ends at once is not worth a jump.
         duration_s = max(_due_ns(chunk, reached) - start_ns, chunk.step_ns // 2) / _NS

@@ -82,8 +82,8 @@ CONTROL = Topic(
     "/activemimic/control",
     _STATUS,
     "controller",
-    "One for each change of `mode` or of who moves the robot (`source`: policy, teleop or nobody), so that a takeover "
-    "is seen in the recording; and for each kind of intervention, at most ten times a second: `slot`, what was "
+    "One for each change of `mode` or of who moves the robot (`source`: policy, teleop or nobody), so that an "
+    "intervention is seen in the recording; and for each kind of limit event, at most ten times a second: `slot`, what was "
     "`asked`, what was `sent`, and why.",
 )
 TIMING = Topic(
@@ -128,9 +128,9 @@ RUN = Service(
     _TRIGGER,
     "From armed or holding: play chunks whose observations are newer than this. The key as for arm.",
 )
-HOLD = Service("/controller/hold", _TRIGGER, "Brake, and hold the posture until it is told to run.")
+CONTROLLER_HOLD = Service("/controller/hold", _TRIGGER, "Brake, and hold the posture until it is told to run.")
 STOP_ROBOT = Service("/controller/stop", _TRIGGER, "Brake, hold, and refuse to run until it is reset.")
-IDLE = Service(
+CONTROLLER_RESET = Service(
     "/controller/reset", _TRIGGER, "Command nothing any more. Refused while the robot still brakes: call hold first."
 )
 POLICY_STATE = Service(
@@ -139,14 +139,27 @@ POLICY_STATE = Service(
     "ROS 2's managed life cycle: configure loads the checkpoint, activate infers from observations newer than the "
     "call, deactivate rests, cleanup lets go of the checkpoint. `ros2 lifecycle set /policy activate`.",
 )
-START = Service(
+RECORDER_START = Service(
     "/recorder/start",
     _TRIGGER,
     "Begin an episode; the answer is its folder. Refused while one is recorded, when a camera or joint state was not "
     "seen within the last second, when nobody publishes the commands, and when the disk is nearly full.",
 )
-STOP = Service("/recorder/stop", _SET_BOOL, "Close the episode: `data` says whether it succeeded.")
-DISCARD = Service("/recorder/discard", _TRIGGER, "Delete the episode that is being recorded.")
-RESET = Service("/sim/reset", _TRIGGER, "Place everything as the parameters `task` and `seed` of /sim say.")
-EXPERT = Service("/sim/expert", _SET_BOOL, "Let the task's expert teleoperate, or rest.")
-SERVICES = (ARM, CHALLENGE, RUN, HOLD, STOP_ROBOT, IDLE, POLICY_STATE, START, STOP, DISCARD, RESET, EXPERT)
+RECORDER_STOP = Service("/recorder/stop", _SET_BOOL, "Close the episode: `data` says whether it succeeded.")
+RECORDER_DISCARD = Service("/recorder/discard", _TRIGGER, "Delete the episode that is being recorded.")
+SIM_RESET = Service("/sim/reset", _TRIGGER, "Place everything as the parameters `task` and `seed` of /sim say.")
+SIM_EXPERT = Service("/sim/expert", _SET_BOOL, "Let the task's expert teleoperate, or rest.")
+SERVICES = (
+    ARM,
+    CHALLENGE,
+    RUN,
+    CONTROLLER_HOLD,
+    STOP_ROBOT,
+    CONTROLLER_RESET,
+    POLICY_STATE,
+    RECORDER_START,
+    RECORDER_STOP,
+    RECORDER_DISCARD,
+    SIM_RESET,
+    SIM_EXPERT,
+)

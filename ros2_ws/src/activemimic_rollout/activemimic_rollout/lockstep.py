@@ -1,4 +1,4 @@
-"""The simulator, the controller and a mover in one process on simulated time: fast, and the same for a seed for ever.
+"""The simulator, the controller and an agent in one process on simulated time: fast, and the same for a seed for ever.
 
 The controller and its chunk player are those of the robot. The clock and the transport are not, nor is the rate: one
 command for each measured state, 30 a second from `g1_sim`, where the controller's node sends 100.

@@ -25,7 +25,7 @@ from activemimic_policy.checkpoint import WEIGHTS, Checkpoint, load_checkpoint, 
 from activemimic_policy.spec import PolicySpec
 from pydantic import ValidationError
 
-from activemimic_rollout.agents.movers import weights_digest
+from activemimic_rollout.agents.agents import weights_digest
 from activemimic_rollout.trials.results import Protocol, Results, read_results, save_trials
 from activemimic_rollout.trials.statistics import wilson_interval
 from activemimic_rollout.trials.trial_plan import FIRST_HELD_OUT_SEED
@@ -51,7 +51,7 @@ def publish(
 
     Args:
         dataset: what the checkpoint learnt from. None: a published one keeps what its card says of that.
-        served: fields of the spec that are something else from now on, as noise_scale and execute_steps.
+        served: fields of the spec that are something else from now on, as noise_scale and execution_horizon.
 
     Raises:
         PublishError: the checkpoint learnt from another dataset, or it is not said from which, it does not fit
@@ -98,7 +98,7 @@ def published_evaluations(folder: Path) -> dict[str, Results]:
 
 def withheld(protocol: Protocol) -> int:
     """What was kept from the policy: 0 nothing, 1 the look that it knows, 2 what it needs to see or to be told."""
-    return 2 if protocol.zeroed_cameras or protocol.instruction else bool(protocol.variations)
+    return 2 if protocol.ablated_cameras or protocol.instruction else bool(protocol.perturbations)
 
 
 def _served(spec: PolicySpec, changed: Mapping[str, float]) -> PolicySpec:
@@ -183,8 +183,8 @@ def how(results: Results) -> str:
     seeds = [trial.seed for trial in results.trials]
     plan = f"scenes {min(seeds)} to {max(seeds)}" if protocol.plan == "seeds" and seeds else "the published trials"
     parts = ["through ROS 2, in real time" if protocol.mode == "ros" else "lock-step", plan]
-    parts += protocol.variations
-    parts += [f"{camera} black" for camera in protocol.zeroed_cameras]
+    parts += protocol.perturbations
+    parts += [f"{camera} black" for camera in protocol.ablated_cameras]
     parts += [f"told “{protocol.instruction}”"] if protocol.instruction else []
     return ", ".join(parts)
 
@@ -204,8 +204,8 @@ A policy for the simulated AGIBOT G1, {parameters / 1e6:.2f} M parameters stored
 |---|---|
 | sees | {", ".join(spec.cameras)}, each shrunk to {checkpoint.model.image_px} px |
 | moves | {len(spec.slots)} slots: {", ".join(spec.slots)} |
-| gives | {spec.horizon} targets, {spec.fps} a second, of which {spec.execute_steps} are executed |
-| starts from | normal noise times {spec.noise_scale:g}, {spec.flow_steps} steps |
+| gives | {spec.horizon} targets, {spec.fps} a second, of which {spec.execution_horizon} are executed |
+| starts from | normal noise times {spec.noise_scale:g}, {spec.num_inference_steps} steps |
 | was told | {"; ".join(f"“{words}”" for words in spec.instructions)} |
 | trained | {training.get("steps_done", 0)} steps, {training.get("frames_seen", 0)} rows seen; see {TRAINING} |
 

@@ -40,7 +40,7 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     def __init__(
         self,
         task: str,
-        variations: Sequence[str] = (),
+        perturbations: Sequence[str] = (),
         cameras: Sequence[str] | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -49,11 +49,11 @@ class TaskEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             cameras: those in `pixels`; all if None.
 
         Raises:
-            SceneError: there is no such task or variation.
+            SceneError: there is no such task or perturbation.
             ValueError: there is no such camera.
         """
         self.render_mode = render_mode
-        self.simulation = Simulation(load_robot("g1"), make_task(task), variations)
+        self.simulation = Simulation(load_robot("g1"), make_task(task), perturbations)
         robot = self.simulation.robot
         chosen = tuple(robot.cameras) if cameras is None else tuple(cameras)
         unknown = [name for name in chosen if name not in robot.cameras]

@@ -33,9 +33,9 @@ from activemimic_sim.experts.expert import STEP_S
 from activemimic_sim.tasks import TASKS, SceneError, make_task
 from activemimic_sim.world.background import BackgroundCameras
 from activemimic_sim.world.pacing import PacedSimulation
+from activemimic_sim.world.perturbations import PERTURBATIONS, make_perturbations
 from activemimic_sim.world.rendering import RenderingError
 from activemimic_sim.world.simulation import Simulation
-from activemimic_sim.world.variations import VARIATIONS, make_variations
 
 _MAX_SEED = 2**31 - 1
 _PRIORITY = 20  # SCHED_FIFO, below the controller's: motion and state come before images
@@ -48,7 +48,7 @@ class SimNode(Node):
 
     Images are drawn in a thread of their own: where that is slow there are fewer of them, and the robot keeps its pace.
 
-    Services: ~/reset (Trigger; places everything for the parameters `task`, `seed`, `cell` and `variations`),
+    Services: ~/reset (Trigger; places everything for the parameters `task`, `seed`, `cell` and `perturbations`),
     ~/expert (SetBool; the task's expert teleoperates through /activemimic/teleop, from wherever the robot is by then).
     """
 
@@ -60,8 +60,8 @@ class SimNode(Node):
         seed = self._declare("seed", 0, "Seed of the next reset.", IntegerRange(from_value=0, to_value=_MAX_SEED))
         any_cell = IntegerRange(from_value=-1, to_value=_MAX_SEED)
         self._declare("cell", -1, "Cell of the task's trial plan in which the next reset places; -1: drawn.", any_cell)
-        about = f"Variations of the next reset, separated by commas: {', '.join(VARIATIONS)}."
-        variations = self._declare("variations", "", about)
+        about = f"Perturbations of the next reset, separated by commas: {', '.join(PERTURBATIONS)}."
+        perturbations = self._declare("perturbations", "", about)
         # Given at the start alone: with a clock that nobody sets, the robot would stand still.
         self.set_descriptor("use_sim_time", ParameterDescriptor(type=ParameterType.PARAMETER_BOOL, read_only=True))
         self._contract = load_contract(contract)
@@ -72,7 +72,7 @@ class SimNode(Node):
             name: self.create_publisher(ros_class(camera.type), camera.topic, _profile(camera.qos))
             for name, camera in self._contract.cameras.items()
         }
-        self._load(task, variations)
+        self._load(task, perturbations)
         self._reset()
         self.add_on_set_parameters_callback(self._check_parameters)
         self._state_publishers = [
@@ -103,9 +103,9 @@ class SimNode(Node):
             descriptor.integer_range = [limits]
         return self.declare_parameter(name, default, descriptor).value
 
-    def _load(self, task: str, variations: str) -> None:
-        self._varied = variations
-        self._simulation = Simulation(load_robot(self._contract.robot), make_task(task), _names(variations))
+    def _load(self, task: str, perturbations: str) -> None:
+        self._varied = perturbations
+        self._simulation = Simulation(load_robot(self._contract.robot), make_task(task), _names(perturbations))
         sizes = {name: (camera.height, camera.width) for name, camera in self._contract.cameras.items()}
         self._cameras = BackgroundCameras(self._simulation, sizes, self._publish_images)
 
@@ -119,13 +119,13 @@ class SimNode(Node):
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """Each parameter for itself: they come one by one, and whether they fit each other is the reset's question."""
-        registries: dict[str, Collection[str]] = {"task": TASKS, "variations": VARIATIONS}
+        registries: dict[str, Collection[str]] = {"task": TASKS, "perturbations": PERTURBATIONS}
         for parameter in parameters:
             known = registries.get(parameter.name)
             if known is None:
                 continue
-            # A task is one name, variations are any number of them.
-            for name in _names(parameter.value) if parameter.name == "variations" else [parameter.value]:
+            # A task is one name, perturbations are any number of them.
+            for name in _names(parameter.value) if parameter.name == "perturbations" else [parameter.value]:
                 if name not in known:
                     reason = f"{parameter.name}: there is no '{name}': expected {', '.join(known)}"
                     return SetParametersResult(successful=False, reason=reason)
@@ -147,14 +147,14 @@ class SimNode(Node):
         self.create_subscription(ros_class(sink.type), sink.topic, on_command, _profile(sink.qos))
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        task, variations = self.get_parameter("task").value, self.get_parameter("variations").value
+        task, perturbations = self.get_parameter("task").value, self.get_parameter("perturbations").value
         self._expert = None
         try:
-            if (task, variations) != (self._simulation.task.name, self._varied):
+            if (task, perturbations) != (self._simulation.task.name, self._varied):
                 # Tried first: what cannot be leaves the scene as it is.
-                make_variations(_names(variations), make_task(task))
+                make_perturbations(_names(perturbations), make_task(task))
                 self._cameras.close()
-                self._load(task, variations)
+                self._load(task, perturbations)
             self._reset()
         except SceneError as error:
             response.success = False

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from activemimic_description.common.alone import alone
 from activemimic_description.common.durable import write_durably
+from activemimic_description.common.single_instance import single_instance
 
 from activemimic_training.egocentric.ingest.item import Item, LeftOut, find_items
 from activemimic_training.egocentric.language.language import check_reachable
@@ -87,7 +87,7 @@ def run(
     _check(config, stages)
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    with alone(out / "run.lock", EgocentricError(f"{out}: another run is at work there")):
+    with single_instance(out / "run.lock", EgocentricError(f"{out}: another run is at work there")):
         items = _manifest(inputs, out)
         _report_licences(config, stages, items, out)
         write_durably(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -37,13 +37,13 @@ class Network(nn.Module):
     def __init__(
         self,
         policy: FlowPolicy,
-        flow_steps: int,
+        num_inference_steps: int,
         device: str = "cpu",
         precision: Literal["fp32", "bf16"] = "fp32",
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.policy, self._flow_steps = policy.to(device), flow_steps
+        self.policy, self._num_inference_steps = policy.to(device), num_inference_steps
         kind = torch.device(device).type
         self._mixed = partial(torch.autocast, kind, torch.bfloat16, enabled=precision == "bf16")
         if precision == "bf16":
@@ -61,4 +61,4 @@ class Network(nn.Module):
                 return self.policy.losses(work.inputs, work.actions, work.weight, work.noise, work.t)
             prefix = self.policy.encode_prefix(work.inputs)
             noise = self.policy.on_real_dims(work.noise)
-            return euler(self.policy.flow(prefix, work.inputs.state), noise, self._flow_steps)
+            return euler(self.policy.flow(prefix, work.inputs.state), noise, self._num_inference_steps)

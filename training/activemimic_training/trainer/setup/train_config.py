@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from activemimic_description.common.configuration import read_config
 from activemimic_description.common.errors import InvalidInputError
 from activemimic_policy.model.model_config import PRESETS
+from activemimic_policy.spec import FORMER_NAMES
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -65,10 +66,12 @@ class ModelSection(_Section):
 class PolicySection(_Section):
     """How the checkpoint is meant to be served."""
 
-    execute_steps: PositiveInt = Field(
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
+    execution_horizon: PositiveInt = Field(
         8, description="Of a chunk, before the next one; long open-loop execution misses the object."
     )
-    flow_steps: PositiveInt = Field(10, description="Euler steps from noise to actions.")
+    num_inference_steps: PositiveInt = Field(10, description="Euler steps from noise to actions.")
     noise_scale: float = Field(
         1.0,
         ge=0,
@@ -81,7 +84,7 @@ class PolicySection(_Section):
     relative_knee: PositiveFloat = Field(
         0.02, description="Rad or m; relative targets are linear below and logarithmic above."
     )
-    gripper_slots: tuple[str, ...] = Field(
+    absolute_slots: tuple[str, ...] = Field(
         ("left_gripper", "right_gripper"), description="Slots whose targets stay absolute."
     )
 

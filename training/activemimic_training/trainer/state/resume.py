@@ -18,7 +18,9 @@ import safetensors.torch
 import torch.distributed.checkpoint as dcp
 from activemimic_description.common.atomic import recover, written_beside
 from activemimic_description.common.errors import InvalidInputError
+from activemimic_description.common.renamed import with_new_names
 from activemimic_description.common.strict import parse_json
+from activemimic_policy.spec import FORMER_NAMES
 from torch import Tensor
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.api import CheckpointException
@@ -73,7 +75,7 @@ def load_state(
         return None
     try:
         state = parse_json((folder / STATE).read_text(encoding="utf-8"))
-        step, former, version = int(state["step"]), dict(state["identity"]), state["format_version"]
+        step, former, version = int(state["step"]), _with_new_names(state["identity"]), state["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, error) from None
     if version != FORMAT_VERSION:
@@ -88,6 +90,13 @@ def load_state(
         return step, _load_sharded(folder, blank(), ranks) if (folder / GROUPS[0]).is_dir() else _load_whole(folder)
     except (OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError, CheckpointException) as error:
         raise _damaged(folder, error) from None
+
+
+def _with_new_names(identity: dict[str, Any]) -> dict[str, Any]:
+    config = dict(identity.get("config", {}))
+    if "policy" in config:
+        config["policy"] = with_new_names(config["policy"], FORMER_NAMES, STATE)
+    return {**identity, "config": config} if config else dict(identity)
 
 
 def _load_whole(folder: Path) -> dict[str, dict[str, Tensor]]:

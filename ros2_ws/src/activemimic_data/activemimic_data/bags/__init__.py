@@ -6,10 +6,10 @@ one. Start with `episode.py`, then `writer.py`.
 """
 
 from activemimic_data.bags.bag_validation import Verdict, validate
+from activemimic_data.bags.command_sources import Moved, interventions, moved_by
 from activemimic_data.bags.episode import BagError, DiskFullError, EpisodeInfo, find_episodes, load_episode_info
 from activemimic_data.bags.reader import BagMessage, EpisodeReader, RawMessage
 from activemimic_data.bags.recovery import Recovery, recover
-from activemimic_data.bags.sources import Moved, moved_by, takeovers
 from activemimic_data.bags.writer import EpisodeWriter
 
 __all__ = [
@@ -24,9 +24,9 @@ __all__ = [
     "Recovery",
     "Verdict",
     "find_episodes",
+    "interventions",
     "load_episode_info",
     "moved_by",
     "recover",
-    "takeovers",
     "validate",
 ]

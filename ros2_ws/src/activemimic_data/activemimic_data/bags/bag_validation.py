@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from activemimic_description.codec import CodecError, decode_slots, stamp_ns
 from activemimic_description.contract import CameraSource, Contract, JointSink, JointSource
-from activemimic_description.frozen import FrozenCameras
+from activemimic_description.frozen_cameras import FrozenCameras
 from activemimic_description.robot import Robot, load_robot
 
+from activemimic_data.bags.command_sources import Moved, interventions, limit_events, moved_by
 from activemimic_data.bags.episode import LOW_RATE, BagError, EpisodeInfo
 from activemimic_data.bags.reader import BagMessage, EpisodeReader
-from activemimic_data.bags.sources import Moved, interventions, moved_by, takeovers
 
 COMMAND_GAP_S = 0.5  # a robot that was commanded nothing for so long was not under control
 LOST_SHARE = 0.01  # of a topic's messages; fewer losses are only told
@@ -47,7 +47,7 @@ class Verdict:
     remarks: list[str] = field(default_factory=list)
     topics: list[TopicReport] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
-    interventions: dict[str, int] = field(default_factory=dict)
+    limit_events: dict[str, int] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -103,7 +103,7 @@ def _verdict(reader: EpisodeReader, fingerprint: str | None) -> Verdict:
             cameras.moved_to(posture)
     expected_hz = expected_rates(info, contract)
     reports = [stream.report(info, expected_hz[topic]) for topic, stream in streams.items()]
-    moved, told = moved_by(reader), interventions(reader)
+    moved, told = moved_by(reader), limit_events(reader)
     problems = _contract_problems(info, contract, fingerprint)
     for report in reports:
         problems += streams[report.topic].problems(report, entries[report.topic], info)
@@ -250,12 +250,12 @@ def _control_remarks(info: EpisodeInfo, moved: list[Moved], told: dict[str, int]
     remarks = [
         word for word, holds in (("recovered", info.recovered), ("no instruction", not info.instruction)) if holds
     ]
-    if taken := takeovers(moved):
+    if taken := interventions(moved):
         when = ", ".join(
             f"{(one.start_ns - info.start_ns) / 1e9:.1f} to {(one.stop_ns - info.start_ns) / 1e9:.1f} s"
             for one in taken
         )
         remarks.append(f"teleoperation took over from the policy: {when}")
     if told:
-        remarks.append(f"interventions: {', '.join(f'{kind} {count}' for kind, count in told.items())}")
+        remarks.append(f"limit events: {', '.join(f'{kind} {count}' for kind, count in told.items())}")
     return remarks

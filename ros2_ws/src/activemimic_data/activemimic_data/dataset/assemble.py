@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from activemimic_description.common.alone import alone
+from activemimic_description.common.single_instance import single_instance
 from activemimic_description.common.workers import worker_pool
 from activemimic_description.interface import fingerprint
 
@@ -99,7 +99,7 @@ def assemble(
     building = out.with_name(out.name + ".building")
     (building / "episodes").mkdir(parents=True, exist_ok=True)
     taken = DatasetError(f"{building}: another process is making this dataset; wait for it, or end it")
-    with alone(building / "lock", taken):
+    with single_instance(building / "lock", taken):
         staging = building / "episodes"
         used: list[Path] = []
         episodes: list[StagedEpisode] = []

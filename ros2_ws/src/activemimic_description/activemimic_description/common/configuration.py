@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from activemimic_description.common.renamed import fields_with_new_names
 from activemimic_description.common.strict import explain
 
 M = TypeVar("M", bound=BaseModel)
@@ -38,7 +39,7 @@ def read_config(
     for override in overrides:
         _override(data, override, error, form)
     try:
-        return model.model_validate(data)
+        return model.model_validate(fields_with_new_names(model, data))
     except ValidationError as cause:
         source = str(path) if path else "configuration"
         source += f" with {' '.join(overrides)}" if overrides else ""

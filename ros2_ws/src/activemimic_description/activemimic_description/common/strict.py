@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from activemimic_description.common.renamed import fields_with_new_names
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -31,7 +33,7 @@ def parse_json(text: str) -> Any:
 
 def parse_section(model: type[M], section: Any) -> M:
     """`section` (plain data) as `model`, without any conversion of types. Raises pydantic's ValidationError."""
-    return model.model_validate_json(json.dumps(section), strict=True)
+    return model.model_validate_json(json.dumps(fields_with_new_names(model, section)), strict=True)
 
 
 def explain(error: ValidationError, prefix: str = "") -> list[str]:

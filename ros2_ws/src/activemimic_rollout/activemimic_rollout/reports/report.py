@@ -62,8 +62,8 @@ def _body(out: Path, results: Results, stages: Sequence[str]) -> str:
     facts = [
         ("task", protocol.task),
         ("policy", f"{protocol.policy} {protocol.weights}".strip()),
-        ("variations", ", ".join(protocol.variations) or "none"),
-        ("black cameras", ", ".join(protocol.zeroed_cameras) or "none"),
+        ("perturbations", ", ".join(protocol.perturbations) or "none"),
+        ("black cameras", ", ".join(protocol.ablated_cameras) or "none"),
         ("told", protocol.instruction or "each scene's own words"),
         ("trial plan", f"{protocol.plan}, {len(trials)} trials"),
         ("run", "in lock-step with the simulator" if protocol.mode == "lockstep" else "in real time through ROS 2"),

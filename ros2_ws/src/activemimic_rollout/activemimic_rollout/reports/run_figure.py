@@ -1,4 +1,4 @@
-"""One picture of a recorded run: modes and interventions, stages of every chunk, motion, and one join enlarged."""
+"""One picture of a recorded run: modes and limit events, stages of every chunk, motion, and one join enlarged."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def slots_that_moved(run: RunTrace) -> Sequence[int]:
 
 
 def _draw_modes(run: RunTrace, axis: Axes) -> None:
-    kinds = sorted({event.kind for event in run.interventions})
+    kinds = sorted({event.kind for event in run.limit_events})
     end_s = run.trial.info.duration_s
     ends = [*(change.time_s for change in run.modes[1:]), end_s]
     for change, until_s in zip(run.modes, ends, strict=False):
@@ -58,11 +58,11 @@ def _draw_modes(run: RunTrace, axis: Axes) -> None:
             words = f"{change.mode}\n{change.source}" if change.source else change.mode
             axis.text((change.time_s + until_s) / 2, len(kinds) - 0.2, words, ha="center", va="bottom", fontsize=8)
     for row, kind in enumerate(kinds):
-        times_s = [event.time_s for event in run.interventions if event.kind == kind]
+        times_s = [event.time_s for event in run.limit_events if event.kind == kind]
         axis.plot(times_s, [row] * len(times_s), "|", color=_COMMANDED, ms=9)
     axis.set_yticks(range(len(kinds)), kinds)
     axis.set_ylim(-0.6, len(kinds) + 1.2)
-    axis.set_title("mode, who moves the robot, and reported interventions", fontsize=9, loc="left")
+    axis.set_title("mode, who moves the robot, and reported limit_events", fontsize=9, loc="left")
 
 
 def _draw_stages(run: RunTrace, axis: Axes) -> None:

@@ -1,4 +1,4 @@
-"""A recorded run, with or without a trial around it: modes, stages of every chunk, joins, interventions.
+"""A recorded run, with or without a trial around it: modes, stages of every chunk, joins, limit events.
 
 It is read from an episode that the recorder made; `run_figure.draw_run` draws it.
 """
@@ -42,7 +42,7 @@ class ModeChange:
 
 
 @dataclass(frozen=True)
-class ReportedIntervention:
+class ReportedLimitEvent:
     """One of the reports on /activemimic/control; there are at most ten of a kind in a second."""
 
     time_s: float
@@ -90,9 +90,9 @@ class RunTrace:
         return changes
 
     @cached_property
-    def interventions(self) -> list[ReportedIntervention]:
+    def limit_events(self) -> list[ReportedLimitEvent]:
         return [
-            ReportedIntervention(time_s, status["kind"], status.get("slot", ""))
+            ReportedLimitEvent(time_s, status["kind"], status.get("slot", ""))
             for time_s, status in self._statuses(CONTROL.name)
             if "kind" in status
         ]
@@ -188,7 +188,7 @@ def _page(run: RunTrace, picture: bytes) -> str:
         if stage.count
     ]
     modes = [(f"{change.time_s:.2f} s", change.mode, change.source or "nobody") for change in run.modes]
-    kinds = Counter((event.kind, event.slot) for event in run.interventions)
+    kinds = Counter((event.kind, event.slot) for event in run.limit_events)
     reports = [(kind, slot, str(count)) for (kind, slot), count in kinds.most_common()]
     body = f"""<h1>{escape(run.trial.reader.folder.name)}</h1>
 <p class="lead">{escape(info.task)}, {escape(info.outcome)},
@@ -196,5 +196,5 @@ def _page(run: RunTrace, picture: bytes) -> str:
 <img src="data:image/png;base64,{base64.b64encode(picture).decode()}" alt="the run over time">
 <h2>Stages (ms)</h2>{table(("until", "p50", "p99", "chunks"), stages)}
 <h2>Modes</h2>{table(("from", "mode", "moved by"), modes)}
-<h2>Interventions</h2>{table(("kind", "slot", "reports"), reports) if reports else "none"}"""
+<h2>Limit events</h2>{table(("kind", "slot", "reports"), reports) if reports else "none"}"""
     return page(run.trial.reader.folder.name, body)

@@ -20,9 +20,9 @@ from activemimic_sim.tasks import make_task
 from activemimic_sim.world.rendering import CameraRenderer
 from activemimic_sim.world.simulation import Simulation
 
-from activemimic_rollout.agents.movers import Mover, Serving, check_policy_name, make_mover, weights_digest
-from activemimic_rollout.agents.teaching import Slips, Teaching
-from activemimic_rollout.agents.turns import Turns
+from activemimic_rollout.agents.agents import Agent, Serving, check_policy_name, make_agent, weights_digest
+from activemimic_rollout.agents.dagger import ActionNoise, DaggerAgent
+from activemimic_rollout.agents.intervention_schedule import InterventionSchedule
 from activemimic_rollout.lockstep import LockstepRobot, Tick
 from activemimic_rollout.trials.trial_plan import FIRST_HELD_OUT_SEED
 from activemimic_rollout.worker_batches import by_batches
@@ -40,14 +40,15 @@ class DemonstrationPlan:
     """What is generated.
 
     Attributes:
-        variations: how the scenes differ from the task's own look.
+        perturbations: how the scenes differ from the task's own look.
         cells: of the task, one after the other as seeds count up; none: each seed draws its own.
         camera_hz: how often the cameras are stored; the contract's own rate if None. Rendering is most of the work.
         late_starts: the share of episodes that begin in the midst of the motion, at some moment before
             `latest_start_s`: what every episode begins with, seen in a few of them, is enough to learn it.
-        slips: how often a second, on average, the hand slips: one step of the working arms that no policy
+        action_noise: how often a second, on average, action noise is added: one step of the working arms that no policy
             shall imitate. Its rows are masked, what follows shows how to recover.
-        slip_rad: the joints' standard deviation in the largest slips; others are down to a tenth of that, so that some
+        action_noise_rad: the joints' standard deviation in the largest action noise; others are down to a tenth of that, so that
+            some
             are survived close to an object too.
         policy: a checkpoint that moves the robot in turns with the expert, who shows how to go on from where that
             policy gets to (DAgger, Ross et al. 2011). It begins, unrecorded, in place of late starts; in its later
@@ -56,13 +57,13 @@ class DemonstrationPlan:
 
     task: str
     contract: str = "g1_sim"
-    variations: tuple[str, ...] = ()
+    perturbations: tuple[str, ...] = ()
     cells: tuple[int, ...] = ()
     camera_hz: int | None = None
     late_starts: float = 0.75
     latest_start_s: float = 5.0
-    slips: float = 0.4
-    slip_rad: float = 0.10
+    action_noise: float = 0.4
+    action_noise_rad: float = 0.10
     policy: str = ""
 
     def cell(self, seed: int) -> int | None:
@@ -90,7 +91,7 @@ def generate(
     Failed episodes are kept, with their outcome. What a killed run left half written is removed.
 
     Raises:
-        SceneError: there is no such task, variation or cell.
+        SceneError: there is no such task, perturbation or cell.
         PolicyNameError, PolicyMismatchError: there is no such checkpoint, or it was trained for another robot.
         HeldOutSeedError: a seed belongs to the published trial plans.
     """
@@ -101,7 +102,7 @@ def generate(
         )
     if plan.policy:
         check_policy_name(plan.policy)
-    simulation = Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.task), plan.variations)
+    simulation = Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.task), plan.perturbations)
     for cell in plan.cells:
         simulation.reset(0, cell)
     out.mkdir(parents=True, exist_ok=True)
@@ -118,11 +119,11 @@ def generate(
 def _generate_share(plan: DemonstrationPlan, out: Path, seeds: list[int]) -> Iterator[Demonstration]:
     contract = load_contract(plan.contract)
     robot = LockstepRobot(
-        Simulation(load_robot(contract.robot), make_task(plan.task), plan.variations), round(contract.rate_hz)
+        Simulation(load_robot(contract.robot), make_task(plan.task), plan.perturbations), round(contract.rate_hz)
     )
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
-        policy = make_mover(plan.policy, robot, cameras, contract, Serving()) if plan.policy else None
+        policy = make_agent(plan.policy, robot, cameras, contract, Serving()) if plan.policy else None
         extra: dict[str, object] = {"camera_hz": plan.camera_hz} if plan.camera_hz else {}
         if plan.policy:
             extra["policy"] = weights_digest(plan.policy)
@@ -135,7 +136,7 @@ def _generate_one(
     contract: Contract,
     robot: LockstepRobot,
     cameras: CameraRenderer,
-    policy: Mover | None,
+    policy: Agent | None,
     extra: dict[str, object],
     folder: Path,
     seed: int,
@@ -144,15 +145,19 @@ def _generate_one(
     if policy is None:
         late = rng.random() < plan.late_starts
         begins_s = rng.uniform(0.0, plan.latest_start_s) if late else 0.0
-        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), cell=plan.cell(seed))
-        teaching.advance(begins_s)
-        return _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
-    turns = Turns.drawn(rng, make_task(plan.task).time_limit_s)
+        dagger_agent = DaggerAgent(
+            robot, seed, ActionNoise(plan.action_noise, plan.action_noise_rad, rng), cell=plan.cell(seed)
+        )
+        dagger_agent.advance(begins_s)
+        return _record(plan, contract, robot, cameras, dagger_agent, extra, folder, seed)
+    turns = InterventionSchedule.drawn(rng, make_task(plan.task).time_limit_s)
     while True:
-        teaching = Teaching(robot, seed, Slips(plan.slips, plan.slip_rad, rng), turns, policy, plan.cell(seed))
-        status = teaching.advance(turns.first_s)
+        dagger_agent = DaggerAgent(
+            robot, seed, ActionNoise(plan.action_noise, plan.action_noise_rad, rng), turns, policy, plan.cell(seed)
+        )
+        status = dagger_agent.advance(turns.first_s)
         if not (status.success or status.failure):
-            demonstration = _record(plan, contract, robot, cameras, teaching, extra, folder, seed)
+            demonstration = _record(plan, contract, robot, cameras, dagger_agent, extra, folder, seed)
             shown_s = demonstration.time_s - turns.first_s
             if (demonstration.success and shown_s >= _LEAST_SHOWN_S) or not turns.shorten(demonstration.time_s):
                 return demonstration
@@ -166,7 +171,7 @@ def _record(
     contract: Contract,
     robot: LockstepRobot,
     cameras: CameraRenderer,
-    teaching: Teaching,
+    dagger_agent: DaggerAgent,
     extra: dict[str, object],
     folder: Path,
     seed: int,
@@ -178,7 +183,7 @@ def _record(
     with EpisodeWriter(folder, contract, task=plan.task, instruction=instruction, seed=seed, extra=extra) as writer:
         episode = _Episode(writer, contract)
         while True:
-            teaching.move()
+            dagger_agent.move()
             images = cameras.render(robot.simulation.data) if robot.index % frames == 0 else {}
             tick = robot.tick()
             episode.write(tick, images)
@@ -186,7 +191,7 @@ def _record(
                 break
         outcome: Outcome = "success" if tick.status.success else "failure"
         writer.close(
-            outcome, {"masked_ns": teaching.masked_ns, "generated": "headless", "failure": tick.status.failure}
+            outcome, {"masked_ns": dagger_agent.masked_ns, "generated": "headless", "failure": tick.status.failure}
         )
     return Demonstration(seed, folder, tick.status.success, robot.simulation.time_s)
 

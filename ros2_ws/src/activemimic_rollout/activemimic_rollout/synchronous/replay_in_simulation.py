@@ -12,7 +12,7 @@ from activemimic_description.robot import load_robot
 from activemimic_sim.tasks import make_task
 from activemimic_sim.world.simulation import Simulation
 
-from activemimic_rollout.agents.movers import Replay
+from activemimic_rollout.agents.agents import Replay
 from activemimic_rollout.agents.recorded_actions import RecordedActions, ReplayError
 from activemimic_rollout.lockstep import LockstepRobot
 
@@ -37,34 +37,34 @@ class ReplayReport:
     time_s: float
 
 
-def replay(recorded: RecordedActions, variations: tuple[str, ...] = (), video: Path | None = None) -> ReplayReport:
+def replay(recorded: RecordedActions, perturbations: tuple[str, ...] = (), video: Path | None = None) -> ReplayReport:
     """Replay an episode in lock-step with the simulator, through the robot's controller.
 
     The robot begins in the recorded posture: an episode may begin in the midst of the motion.
 
     Args:
-        variations: those that the scene was recorded with.
+        perturbations: those that the scene was recorded with.
         video: where to film it; not filmed if None.
 
     Raises:
         ReplayError: the episode is not of a simulated scene.
-        SceneError: there is no such task or variation.
+        SceneError: there is no such task or perturbation.
     """
     if recorded.seed is None:
         raise ReplayError(f"{recorded.name}: has no seed; expected an episode that was recorded in the simulator")
     contract = recorded.contract
-    simulation = Simulation(load_robot(contract.robot), make_task(recorded.task), variations)
+    simulation = Simulation(load_robot(contract.robot), make_task(recorded.task), perturbations)
     robot = LockstepRobot(simulation, round(contract.rate_hz))
     robot.reset(recorded.seed, start=recorded.measured[0])
-    mover = Replay(robot, recorded)
+    agent = Replay(robot, recorded)
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     times_s, measured = [], []
     with _Film(robot, sizes, video) if video else nullcontext() as film:
         while True:
             if film and robot.index % max(1, robot.rate_hz // _FILM_HZ) == 0:
                 film.look()
-            if (chunk := mover.chunk_due()) is not None:
-                robot.play(chunk, mover.source)
+            if (chunk := agent.chunk_due()) is not None:
+                robot.play(chunk, agent.source)
             times_s.append(simulation.time_s)
             tick = robot.tick()
             measured.append(tick.measured)

@@ -15,8 +15,8 @@ from activemimic_sim.tasks import make_task
 from activemimic_sim.world.rendering import CameraRenderer
 from activemimic_sim.world.simulation import Simulation
 
+from activemimic_rollout.agents.agents import Agent, Serving, check_policy_name, make_agent, weights_digest
 from activemimic_rollout.agents.latency import Latencies
-from activemimic_rollout.agents.movers import Mover, Serving, check_policy_name, make_mover, weights_digest
 from activemimic_rollout.lockstep import LockstepRobot
 from activemimic_rollout.reports.trace import Trace
 from activemimic_rollout.trials.results import Protocol, Trial, load_trials, media_of, save_trials
@@ -34,25 +34,25 @@ class LockstepPlan:
         policy: "expert", "hold", "random", "replay:EPISODE" or a checkpoint's folder.
         video: keep a video of every trial.
         latency_ms: how late a checkpoint's chunks come.
-        join: how a checkpoint's chunks go on from one another, one of `control.continuing.JOINS`.
-        zeroed_cameras: those that a checkpoint is shown black.
+        rtc_mode: how a checkpoint's chunks go on from one another, one of `control.continuing.RTC_MODES`.
+        ablated_cameras: those that a checkpoint is shown black.
         instruction: what a checkpoint is told in place of each scene's own words; empty: those.
     """
 
     trials: TrialPlan
     policy: str
     contract: str = "g1_sim"
-    variations: tuple[str, ...] = ()
+    perturbations: tuple[str, ...] = ()
     time_limit_s: float | None = None  # the task's own if None
     video: bool = True
     latency_ms: float = 0.0
-    join: str = "replace"
-    zeroed_cameras: tuple[str, ...] = ()
+    rtc_mode: str = "replace"
+    ablated_cameras: tuple[str, ...] = ()
     instruction: str = ""
 
     def serving(self) -> Serving:
         latencies = Latencies([self.latency_ms]) if self.latency_ms else None
-        return Serving(latencies, self.join, self.zeroed_cameras, self.instruction)
+        return Serving(latencies, self.rtc_mode, self.ablated_cameras, self.instruction)
 
     def protocol(self) -> Protocol:
         """As it is kept in the results."""
@@ -64,10 +64,10 @@ class LockstepPlan:
             time_limit_s=self.time_limit_s or make_task(self.trials.task).time_limit_s,
             contract=self.contract,
             weights=weights_digest(self.policy),
-            variations=list(self.variations),
+            perturbations=list(self.perturbations),
             latency_ms=self.latency_ms,
-            join=self.join,
-            zeroed_cameras=list(self.zeroed_cameras),
+            rtc_mode=self.rtc_mode,
+            ablated_cameras=list(self.ablated_cameras),
             instruction=self.instruction,
         )
 
@@ -84,13 +84,13 @@ def evaluate(
     `trials/NNN.csv` (the trace: head, waist, stage and how much of the target was seen) and `trials/NNN.mp4`.
 
     Raises:
-        SceneError, PolicyNameError: there is no such task, variation, cell or policy.
+        SceneError, PolicyNameError: there is no such task, perturbation, cell or policy.
         ResultsError: the file holds trials of another protocol or plan.
         PolicyMismatchError: the checkpoint was trained for another robot interface.
-        JoinError: the checkpoint cannot join so.
+        RtcError: the checkpoint cannot do so.
     """
     check_policy_name(plan.policy)
-    Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.trials.task), plan.variations)
+    Simulation(load_robot(load_contract(plan.contract).robot), make_task(plan.trials.task), plan.perturbations)
     protocol = plan.protocol()
     results = out / "results.json"
     trials = {trial.number: trial for trial in load_trials(results, protocol, plan.trials)}
@@ -104,25 +104,25 @@ def evaluate(
 
 def _run_batch(plan: LockstepPlan, time_limit_s: float, out: Path, trials: list[PlannedTrial]) -> Iterator[Trial]:
     contract = load_contract(plan.contract)
-    simulation = Simulation(load_robot(contract.robot), make_task(plan.trials.task), plan.variations)
+    simulation = Simulation(load_robot(contract.robot), make_task(plan.trials.task), plan.perturbations)
     robot = LockstepRobot(simulation, round(contract.rate_hz))
     sizes = {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
     with robot.cameras(sizes) as cameras:
-        mover = make_mover(plan.policy, robot, cameras, contract, plan.serving())
+        agent = make_agent(plan.policy, robot, cameras, contract, plan.serving())
         for planned in trials:
             with _Watch(robot, cameras, out / media_of(planned.number), plan.video) as watch:
-                trial = _run_one(robot, mover, watch, planned, time_limit_s)
+                trial = _run_one(robot, agent, watch, planned, time_limit_s)
             yield trial
 
 
-def _run_one(robot: LockstepRobot, mover: Mover, watch: _Watch, planned: PlannedTrial, time_limit_s: float) -> Trial:
+def _run_one(robot: LockstepRobot, agent: Agent, watch: _Watch, planned: PlannedTrial, time_limit_s: float) -> Trial:
     robot.reset(planned.seed, planned.cell)
-    mover.reset(planned.seed)
+    agent.reset(planned.seed)
     every = max(1, round(robot.rate_hz / WATCH_HZ))
     stage_times_s: dict[str, float] = {}
     while True:
-        if (chunk := mover.chunk_due()) is not None:
-            robot.play(chunk, mover.source)
+        if (chunk := agent.chunk_due()) is not None:
+            robot.play(chunk, agent.source)
         if robot.index % every == 0:
             watch.look(next(reversed(stage_times_s), "start"))
         time_s = robot.simulation.time_s

@@ -36,7 +36,7 @@ class Comparison:
 def compare(first: Results, second: Results) -> Comparison:
     """Pair two results trial by trial.
 
-    They may differ in policy and variations, nothing else: task, plan, time limit, mode and scenes have to agree.
+    They may differ in policy and perturbations, nothing else: task, plan, time limit, mode and scenes have to agree.
 
     Raises ComparisonError.
     """

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from activemimic_description.common.atomic import write_text
 from activemimic_description.common.errors import OperationError
+from activemimic_description.common.renamed import with_new_names
 
 from activemimic_rollout.trials.trial_plan import TrialPlan
+
+FORMER_NAMES = {"variations": "perturbations", "zeroed_cameras": "ablated_cameras", "join": "rtc_mode"}
 
 
 class ResultsError(OperationError):
@@ -27,8 +30,8 @@ class Protocol:
             same name is not mixed with it.
         plan: name of the trial plan.
         latency_ms: how late a checkpoint's chunks came in lock-step, and
-        join: how they went on from one another there.
-        zeroed_cameras: those that a checkpoint was shown black.
+        rtc_mode: how they went on from one another there.
+        ablated_cameras: those that a checkpoint was shown black.
         instruction: what a checkpoint was told in place of each scene's own words; empty: those.
     """
 
@@ -39,10 +42,10 @@ class Protocol:
     time_limit_s: float
     contract: str = "g1_sim"
     weights: str = ""
-    variations: list[str] = field(default_factory=list)
+    perturbations: list[str] = field(default_factory=list)
     latency_ms: float = 0.0
-    join: str = "replace"
-    zeroed_cameras: list[str] = field(default_factory=list)
+    rtc_mode: str = "replace"
+    ablated_cameras: list[str] = field(default_factory=list)
     instruction: str = ""
 
 
@@ -94,7 +97,10 @@ def read_results(path: Path) -> Results:
     """A results file. Raises ResultsError if it is missing or damaged."""
     try:
         data = json.loads(path.read_text())
-        return Results(Protocol(**data["protocol"]), [Trial(**entry) for entry in data["trials"]])
+        return Results(
+            Protocol(**with_new_names(data["protocol"], FORMER_NAMES, str(path))),
+            [Trial(**entry) for entry in data["trials"]],
+        )
     except FileNotFoundError:
         raise ResultsError(f"{path}: there is no such results file") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -129,9 +135,7 @@ def save_trials(path: Path, protocol: Protocol, trials: list[Trial]) -> None:
     """Replace the file as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {"protocol": asdict(protocol), "trials": [asdict(trial) for trial in trials]}
-    unfinished = path.with_suffix(".json.tmp")
-    unfinished.write_text(json.dumps(data, indent=1) + "\n")
-    os.replace(unfinished, path)
+    write_text(path, json.dumps(data, indent=1) + "\n")
 
 
 def _differing(one: Protocol, other: Protocol) -> str:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from activemimic_description.common.errors import OperationError
-from activemimic_description.stack_topics import EXPERT, HOLD, IDLE, RESET, START, STOP
+from activemimic_description.stack_topics import (
+    CONTROLLER_HOLD,
+    CONTROLLER_RESET,
+    RECORDER_START,
+    RECORDER_STOP,
+    SIM_EXPERT,
+    SIM_RESET,
+)
 
 from activemimic_rollout.trials.results import Protocol as TrialProtocol
 from activemimic_rollout.trials.results import Trial, load_trials, save_trials
@@ -95,10 +102,12 @@ class TrialSeries:
         self._let_move(False)
         self._release_robot()
         cell = -1 if planned.cell is None else planned.cell
-        variations = ",".join(protocol.variations)
-        client.set_parameters("/sim", {"task": protocol.task, "seed": seed, "cell": cell, "variations": variations})
+        perturbations = ",".join(protocol.perturbations)
+        client.set_parameters(
+            "/sim", {"task": protocol.task, "seed": seed, "cell": cell, "perturbations": perturbations}
+        )
         reset_s = client.now_s()
-        client.trigger(RESET.name)
+        client.trigger(SIM_RESET.name)
         placed = self._wait_for_status(seed, reset_s)
         instruction = placed.values.get("instruction", "")
         if not by_expert and (told := protocol.instruction or instruction):
@@ -107,7 +116,7 @@ class TrialSeries:
         if self._record:
             about = {"task": protocol.task, "seed": seed, "instruction": instruction}
             client.set_parameters("/recorder", about)
-            episode = client.trigger(START.name)
+            episode = client.trigger(RECORDER_START.name)
         stage_times_s: dict[str, float] = {}
         started_s = client.now_s()
         try:
@@ -117,14 +126,14 @@ class TrialSeries:
             status = self._wait_for_end(seed, started_s, stage_times_s)
         except BaseException:
             with contextlib.suppress(TrialError):
-                client.trigger(HOLD.name)
+                client.trigger(CONTROLLER_HOLD.name)
             raise
         diagnostics = client.diagnostics()
         failure = status.failure or f"not done within {protocol.time_limit_s:g} s"
         if reason := self._holds(started_s):
             failure = f"the controller holds: {reason}"
         if self._record:
-            client.set_bool(STOP.name, status.success)
+            client.set_bool(RECORDER_STOP.name, status.success)
         self._let_move(False)
         self._release_robot()
         return Trial(
@@ -143,14 +152,14 @@ class TrialSeries:
 
     def _let_move(self, moves: bool) -> None:
         if self._protocol.policy == "expert":
-            self._client.set_bool(EXPERT.name, moves)
+            self._client.set_bool(SIM_EXPERT.name, moves)
         else:
             self._client.set_active("/policy", moves)
 
     def _release_robot(self) -> None:
         """Brake, and command nothing once it rests."""
-        self._client.trigger(HOLD.name)
-        self._until_done(lambda: self._client.trigger(IDLE.name))
+        self._client.trigger(CONTROLLER_HOLD.name)
+        self._until_done(lambda: self._client.trigger(CONTROLLER_RESET.name))
 
     def _until_done(self, word: Callable[[], object]) -> None:
         """Say a word until it is done. Raises the last TrialError after REST_TIMEOUT_S."""

@@ -17,7 +17,7 @@ REGION_SIZE_M = (0.15, 0.25)
 LIFTED_M = 0.10
 UPRIGHT_RAD, LYING_RAD = np.deg2rad(30.0), np.deg2rad(60.0)
 _REACHED_M = 0.03
-# With a yogurt on each side (variation `named_side`), the words say which is the target; the other is this body.
+# With a yogurt on each side (perturbation `named_side`), the words say which is the target; the other is this body.
 OTHER_YOGURT = "other_yogurt"
 SIDE_INSTRUCTIONS = {side: f"find the yogurt on the {side}, grasp it and lift it" for side in ("left", "right")}
 

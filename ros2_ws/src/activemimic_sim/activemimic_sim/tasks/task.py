@@ -14,7 +14,7 @@ LASTS_S = 0.5  # how long the last stage must hold, unbroken, to be a success
 
 
 class SceneError(InvalidInputError):
-    """A task, cell or variation that there is not; the text names those that there are."""
+    """A task, cell or perturbation that there is not; the text names those that there are."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from activemimic_description.common.errors import OperationError
 
-from activemimic_sim.world.variations import Variation
+from activemimic_sim.world.perturbations import Perturbation
 
 _GEOM = int(mujoco.mjtObj.mjOBJ_GEOM)  # an array compared with the enumeration itself is compared element by element
 _PACKAGES = "libegl1 libegl-mesa0 libgl1-mesa-dri libopengl0"
@@ -26,12 +26,12 @@ class CameraRenderer:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, sizes: Mapping[str, tuple[int, int]], variations: Sequence[Variation] = ()
+        self, model: mujoco.MjModel, sizes: Mapping[str, tuple[int, int]], perturbations: Sequence[Perturbation] = ()
     ) -> None:
         """Args: sizes: (height, width) in pixels of every camera to render."""
         self._model = model
         self._sizes = dict(sizes)
-        self._variations = variations
+        self._perturbations = perturbations
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         # The whole buffer is cleared for every image, so it is no larger than the largest image.
         model.vis.global_.offheight = max((height for height, _ in self._sizes.values()), default=1)
@@ -55,15 +55,15 @@ class CameraRenderer:
 
     def render(self, data: mujoco.MjData) -> dict[str, np.ndarray]:
         """An (H, W, 3) uint8 RGB image by camera name."""
-        for variation in self._variations:
-            variation.light(self._model, data.time)
+        for perturbation in self._perturbations:
+            perturbation.light(self._model, data.time)
         images = {}
         for camera, size in self._sizes.items():
             renderer = self._renderers[size]
             renderer.update_scene(data, camera)
             images[camera] = renderer.render()
-            for variation in self._variations:
-                images[camera] = variation.image(camera, images[camera], data.time)
+            for perturbation in self._perturbations:
+                images[camera] = perturbation.image(camera, images[camera], data.time)
         return images
 
     def visible_pixels(self, data: mujoco.MjData, camera: str, body: str) -> int:

@@ -10,8 +10,8 @@ from activemimic_description.mjcf import robot_mjcf
 from activemimic_description.robot import Robot
 
 from activemimic_sim.tasks.task import Layout, Task, TaskStatus
+from activemimic_sim.world.perturbations import make_perturbations
 from activemimic_sim.world.rendering import CameraRenderer
-from activemimic_sim.world.variations import make_variations
 
 # Plain boxes for a room: on a software renderer a textured floor and a sky cost as much as everything else together.
 _SCENE = """
@@ -44,13 +44,13 @@ class Simulation:
     Physics runs at 500 Hz. `model` and `data` are MuJoCo's own, for experts and tests.
     """
 
-    def __init__(self, robot: Robot, task: Task, variations: Sequence[str] = ()) -> None:
-        """Raises SceneError for a variation that there is not or that the task has no use for."""
+    def __init__(self, robot: Robot, task: Task, perturbations: Sequence[str] = ()) -> None:
+        """Raises SceneError for a perturbation that there is not or that the task has no use for."""
         self.robot = robot
         self.task = task
-        self.variations = make_variations(variations, task)
-        bodies = [task.bodies(), *(variation.bodies(task) for variation in self.variations)]
-        assets = [variation.assets() for variation in self.variations]
+        self.perturbations = make_perturbations(perturbations, task)
+        bodies = [task.bodies(), *(perturbation.bodies(task) for perturbation in self.perturbations)]
+        assets = [perturbation.assets() for perturbation in self.perturbations]
         scene = _SCENE.format(task=task.name, bodies="".join(bodies), assets="".join(assets))
         self.model = mujoco.MjModel.from_xml_string(scene, {"robot.xml": robot_mjcf(robot).encode()})
         self.data = mujoco.MjData(self.model)
@@ -128,27 +128,27 @@ class Simulation:
 
     def cameras(self, sizes: Mapping[str, tuple[int, int]]) -> CameraRenderer:
         """A renderer of the robot's cameras; `sizes` gives (height, width) by camera name."""
-        return CameraRenderer(self.model, sizes, self.variations)
+        return CameraRenderer(self.model, sizes, self.perturbations)
 
     def _vary(self, seed: int, layout: Layout) -> dict[str, np.ndarray]:
-        """Let the variations change the scene of a trial, from the scene as it was made; returns all free objects."""
+        """Let the perturbations change a trial's scene, from the scene as it was made; returns all free objects."""
         for array, made in self._looks:
             array[:] = made
-        draws = [np.random.default_rng([*variation.name.encode(), seed]) for variation in self.variations]
-        drawn = list(zip(self.variations, draws, strict=True))
-        self.task.shift_m[:] = sum((variation.shift_m(rng) for variation, rng in drawn), np.zeros(3))
+        draws = [np.random.default_rng([*perturbation.name.encode(), seed]) for perturbation in self.perturbations]
+        drawn = list(zip(self.perturbations, draws, strict=True))
+        self.task.shift_m[:] = sum((perturbation.shift_m(rng) for perturbation, rng in drawn), np.zeros(3))
         for body in self.task.furniture:
             self.model.body(body).pos[:] += self.task.shift_m
         self.instruction = self.task.instructions[0]
-        for variation, rng in drawn:
-            variation.prepare(self.model, self.task, rng)
-            self.instruction = variation.instruction(self.task, layout, rng) or self.instruction
-        more = [variation.objects(layout) for variation in self.variations]
+        for perturbation, rng in drawn:
+            perturbation.prepare(self.model, self.task, rng)
+            self.instruction = perturbation.instruction(self.task, layout, rng) or self.instruction
+        more = [perturbation.objects(layout) for perturbation in self.perturbations]
         return {name: pose for objects in (layout.objects, *more) for name, pose in objects.items()}
 
 
 def _looks(model: mujoco.MjModel) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The model's arrays that variations may change, each with what it holds now."""
+    """The model's arrays that perturbations may change, each with what it holds now."""
     arrays = [
         model.body_pos,
         model.body_quat,
