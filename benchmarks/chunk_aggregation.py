@@ -1,6 +1,6 @@
 """What becomes of motion where chunks meet, by strategy.
 
-    python benchmarks/chunk_aggregation.py [--trials 10]                   # a policy whose answers are known: two_ways.py
+    python benchmarks/chunk_aggregation.py [--trials 10]  # a policy whose answers are known: two_ways.py
     python benchmarks/chunk_aggregation.py --checkpoint DIR [--trials 18]  # a trained policy in the simulator
 
 The player, the delays and the chunks in flight are those of the robot; latencies are replayed from lists.

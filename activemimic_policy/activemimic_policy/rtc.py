@@ -45,7 +45,7 @@ class RealTimeChunking:
     """Remembers the chunk that was sent last and how long chunks take to arrive.
 
     velocity (S,): the slots' limits, in slot units per second. `rtc_mode` is one of RTC_MODES; `auto` takes
-    rtc_trained for a policy that was trained for it, else replace (docs/explanation/chunk-aggregation.md has the figures).
+    rtc_trained for a policy that was trained for it, else replace (figures: docs/explanation/chunk-aggregation.md).
 
     `counters`: chunks that `continued` another; that did not because there was `no_chunk`, it had `ended`, or the
     robot `strayed` from it; and delays that were `clamped` to what the policy was trained for.

@@ -83,8 +83,8 @@ CONTROL = Topic(
     _STATUS,
     "controller",
     "One for each change of `mode` or of who moves the robot (`source`: policy, teleop or nobody), so that an "
-    "intervention is seen in the recording; and for each kind of limit event, at most ten times a second: `slot`, what was "
-    "`asked`, what was `sent`, and why.",
+    "intervention is seen in the recording; and for each kind of limit event, at most ten times a second: `slot`, what "
+    "was `asked`, what was `sent`, and why.",
 )
 TIMING = Topic(
     "/activemimic/timing",

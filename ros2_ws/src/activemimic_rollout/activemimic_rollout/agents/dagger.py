@@ -89,7 +89,7 @@ class ActionNoise:
     """Now and then displaces an arm for one step, and remembers which rows of the dataset show it."""
 
     def __init__(self, rate_hz: float, largest_rad: float, rng: np.random.Generator) -> None:
-        """Args: largest_rad: the joints' standard deviation in the largest action noise; others down to a tenth of it."""
+        """Args: largest_rad: standard deviation of the joints in the largest action noise; others down to a tenth."""
         self._probability = rate_hz * STEP_S
         self._largest_rad = largest_rad
         self._rng = rng

@@ -47,9 +47,8 @@ class DemonstrationPlan:
             `latest_start_s`: what every episode begins with, seen in a few of them, is enough to learn it.
         action_noise: how often a second, on average, action noise is added: one step of the working arms that no policy
             shall imitate. Its rows are masked, what follows shows how to recover.
-        action_noise_rad: the joints' standard deviation in the largest action noise; others are down to a tenth of that, so that
-            some
-            are survived close to an object too.
+        action_noise_rad: standard deviation of the joints in the largest action noise; others are down to a tenth of
+            that, so that some are survived close to an object too.
         policy: a checkpoint that moves the robot in turns with the expert, who shows how to go on from where that
             policy gets to (DAgger, Ross et al. 2011). It begins, unrecorded, in place of late starts; in its later
             turns its rows are masked. Where it ruins the scene, or leaves nothing to do, the expert takes over earlier.
