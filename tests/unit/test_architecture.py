@@ -45,7 +45,7 @@ NODES_ON_THE_ROBOT = ("policy_node", "controller_node", "recorder_node")
 # The only modules that run with ROS alone. `launching/parameters.py` is data and must not import it either.
 WITH_ROS = re.compile(
     r"activemimic_bringup\.nodes\.(?!operator_key$|manual_recording$)\w+|activemimic_bringup\.cli\.manual"
-    r"|activemimic_bringup\.watching\.watcher|activemimic_sim\.sim_node"
+    r"|activemimic_bringup\.monitor\.watcher|activemimic_sim\.sim_node"
 )
 # May import ROS inside a function: what makes the installed message classes.
 WITH_ROS_LATER = {"activemimic_description.messages"}

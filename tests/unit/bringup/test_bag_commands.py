@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from activemimic_bringup.cli.main import app
-from activemimic_data.bags import load_episode_info, sources
+from activemimic_data.bags import command_sources, load_episode_info
 from activemimic_description.stack_topics import CONTROL, DIAGNOSTICS
 from synthetic import write_episode
 from typer.testing import CliRunner, Result
@@ -82,4 +82,4 @@ def test_recover_mends_what_is_damaged_and_leaves_the_rest(recorded: Path, tmp_p
 
 
 def test_the_topics_that_tell_who_moves_the_robot_have_one_name() -> None:
-    assert (CONTROL.name, DIAGNOSTICS.name) == (sources.CONTROL, sources.DIAGNOSTICS)
+    assert (CONTROL.name, DIAGNOSTICS.name) == (command_sources.CONTROL, command_sources.DIAGNOSTICS)

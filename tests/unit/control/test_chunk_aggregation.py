@@ -82,6 +82,6 @@ def test_a_latched_gripper_hears_the_newest_chunk_and_no_mean() -> None:
 
 def test_every_name_makes_one_and_another_is_refused() -> None:
     for name in CHUNK_AGGREGATIONS:
-        assert make_chunk_aggregation(name).join(chunk(1)).positions[0, 0] == 1
+        assert make_chunk_aggregation(name).add(chunk(1)).positions[0, 0] == 1
     with pytest.raises(ValueError, match="expected one of replace, temporal_ensemble, temporal_smoothing"):
         make_chunk_aggregation("mean")

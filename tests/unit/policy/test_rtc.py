@@ -123,8 +123,8 @@ def test_a_chunk_that_the_robot_does_not_execute_is_not_gone_on_from() -> None:
 
 
 def test_auto_takes_what_the_policy_was_trained_for() -> None:
-    assert rtc("auto", trained=4).join == "rtc_trained"
-    assert rtc("auto", trained=0).join == "replace"
+    assert rtc("auto", trained=4).rtc_mode == "rtc_trained"
+    assert rtc("auto", trained=0).rtc_mode == "replace"
     assert warm(rtc("replace")).in_flight(T0 + STEP, at(0.1)) is None
 
 

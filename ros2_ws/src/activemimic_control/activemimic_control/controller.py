@@ -33,7 +33,7 @@ from activemimic_control.collision import CollisionGuard, Workspace
 from activemimic_control.limiter import MotionLimiter, MotionLimiterError, MotionLimits, Setpoint
 from activemimic_control.player import ChunkPlayer, Wanted
 from activemimic_control.state_filter import StateFilter
-from activemimic_control.tracking_error import TrackingError
+from activemimic_control.tracking_error import TrackingMonitor
 from activemimic_control.watchdogs import Clocks, Fault, PolicyWatch
 
 Source = Literal["policy", "teleop"]
@@ -123,10 +123,8 @@ class Controller:
         self._limiter = MotionLimiter(MotionLimits.of(robot, config.motion_scale), config.period_s)
         self._guard = CollisionGuard(robot, config.margin_m, config.workspace)
         self._validator = ChunkValidator(robot)
-        self._tracking_error = TrackingError(robot, config.max_lead_rad, config.max_lead_m, config.max_stuck_s)
-        self._measured = StateFilter(
-            robot, self._tracking_error.max_lead, config.max_state_age_s, config.max_chunk_lead_s
-        )
+        self._tracking = TrackingMonitor(robot, config.max_lead_rad, config.max_lead_m, config.max_stuck_s)
+        self._measured = StateFilter(robot, self._tracking.max_lead, config.max_state_age_s, config.max_chunk_lead_s)
         beyond = np.array([BEYOND[slot.unit] for slot in robot.slots])
         self._lowest, self._highest = robot.lower - beyond, robot.upper + beyond
         self._clocks = Clocks(config.period_s, config.max_period_s)
@@ -174,7 +172,7 @@ class Controller:
         if fault := self._standing_fault() or self._measured.unsure(now_ns):
             return fault.reason
         assert self._measured.slots is not None
-        far = self._tracking_error.too_far(self._limiter.setpoint.position, self._measured.slots)
+        far = self._tracking.too_far(self._limiter.setpoint.position, self._measured.slots)
         if elsewhere := self._measured.displaced or far:
             return f"{elsewhere}; reset and arm it"
         self._forget_chunks(now_ns)
@@ -277,7 +275,7 @@ class Controller:
                 self.reason = f"waits for a chunk since {(now_ns - self._end_ns) / NS:.1f} s"
         if self._commands and self.state_age_s < FRESH_S and not (self._conflict or self._rival):
             assert self._measured.slots is not None
-            yielding = self._tracking_error.yielding(self._limiter.setpoint.position, self._measured.slots)
+            yielding = self._tracking.yielding(self._limiter.setpoint.position, self._measured.slots)
             if yielding.any():
                 return self._after_the_robot(yielding, self._measured.slots), ""
         return self._limiter.brake(), ""
@@ -300,14 +298,14 @@ class Controller:
         measured = self._measured.slots if self.mode == "running" else None
         back, far = within, np.zeros_like(beyond)
         if measured is not None:
-            back, far = self._tracking_error.within(within, before.position, measured)
+            back, far = self._tracking.within(within, before.position, measured)
         setpoint = self._stepped(back, np.where(beyond | far, 0.0, wanted.velocity))
         late = np.abs(setpoint.position - back) > self._max_deviation()
         self._note("limited_motion", late, within, setpoint.position, "as quickly as its limits allow")
         stop = self._limiter.stopping_position()  # what must not be reached is braked for in time
         if too_close := self._guard.check(before.position, stop):
             return self._instead(before, within, "limited_collision", too_close)
-        if measured is not None and (too_far := self._tracking_error.too_far(np.where(far, measured, stop), measured)):
+        if measured is not None and (too_far := self._tracking.too_far(np.where(far, measured, stop), measured)):
             return self._instead(before, within, "limited_lead", too_far)
         self._note("limited_lead", far, within, setpoint.position, "the robot does not follow")
         return setpoint
@@ -371,7 +369,7 @@ class Controller:
         if is_policy and (fault := self._watch.fault(steady_ns)):
             return fault
         assert self._measured.slots is not None
-        stuck = self._tracking_error.stuck(self._limiter.setpoint.position, self._measured.slots, steady_ns)
+        stuck = self._tracking.stuck(self._limiter.setpoint.position, self._measured.slots, steady_ns)
         return Fault("not_following", f"the robot does not follow: {stuck}") if stuck else None
 
     def _fail(self, fault: Fault) -> None:
@@ -427,7 +425,7 @@ class Controller:
 
     def _start_from(self, posture: np.ndarray, now_ns: int) -> None:
         self._limiter.reset(posture)
-        self._tracking_error.reset()
+        self._tracking.reset()
         self._last_ns = now_ns
 
     def _forget_chunks(self, now_ns: int) -> None:

@@ -11,7 +11,7 @@ NOTHING_LEFT = 0.1  # of the largest lead: a command that gave way to the robot 
 STANDS = {"rad": 0.01, "m": 0.002, "fraction": 0.01}  # a slot that moves less stands
 
 
-class TrackingError:
+class TrackingMonitor:
     """The lead of commands over the measured slots.
 
     Attributes:
