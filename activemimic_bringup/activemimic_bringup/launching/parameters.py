@@ -99,7 +99,7 @@ CONTROLLER = (
     ),
     Parameter("latch_policy_grippers", True, "Keep a gripper closed unless the policy opens it for several steps."),
     Parameter(
-        "join",
+        "chunk_aggregation",
         "replace",
         "What remains of earlier policy chunks: nothing, or a mean with ACT's or with falling weights.",
         choices=("replace", "temporal_ensemble", "temporal_smoothing"),
@@ -165,7 +165,7 @@ POLICY = (
         10.0,
     ),
     Parameter(
-        "join",
+        "rtc_mode",
         "replace",
         "How a chunk goes on from the one in flight; auto: rtc_trained if the policy was trained for it, else replace.",
         choices=("auto", "replace", "rtc_trained", "rtc_guided"),

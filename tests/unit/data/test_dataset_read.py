@@ -20,7 +20,7 @@ import pytest
 import synthetic
 from activemimic_data.dataset import Dataset, DatasetError, build_dataset
 from activemimic_description.interface import fingerprint
-from activemimic_training.analysis.inspect import compare, inspect_dataset, inspect_datasets
+from activemimic_training.analysis.inspect import compare, inspect_datasets
 from synthetic import FPS, EpisodeMaker
 
 
@@ -204,7 +204,7 @@ def test_the_inspection_page_stands_alone_and_names_what_is_odd(
     monkeypatch.setattr("synthetic.joints", odd)
     make_episode(tmp_path / "bag", frames=18, instruction="grasp <the> cube")
     build_dataset([tmp_path / "bag"], tmp_path / "ds", FPS, workers=1)
-    report = inspect_dataset(tmp_path / "ds", tmp_path / "ds.html")
+    (report,) = inspect_datasets([tmp_path / "ds"], tmp_path / "ds.html")
     assert report.near_constant == ["left_arm_1"]
     assert report.out_of_range == ["waist_lift"]
     assert report.slots[3].rows_out_of_range == 1

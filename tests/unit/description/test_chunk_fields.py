@@ -25,7 +25,7 @@ def test_a_chunk_is_the_same_after_being_sent(fps: int) -> None:
     messages = BagMessages()
     sent = Chunk(1_700_000_000_123_456_789, round(1e9 / fps), np.random.default_rng(0).normal(size=(50, len(HOME))))
     wire = messages.serialize(write_trajectory(sent, HAL.slots, messages), TRAJECTORY)
-    received = check_fields(read_trajectory(messages.deserialize(wire, TRAJECTORY)), HAL.slots)
+    received = check_fields(read_trajectory(messages.store.deserialize_cdr(wire, TRAJECTORY)), HAL.slots)
     assert (received.stamp_ns, received.step_ns) == (sent.stamp_ns, sent.step_ns)
     np.testing.assert_array_equal(received.positions, sent.positions)
 

@@ -76,7 +76,7 @@ def test_a_video_that_a_dying_process_left_half_is_made_again(slipping: Generate
     trial = Trial(0, 0, None, True, 1, "lifted", "", 9.0, {}, episode=f"/on/the/recorders/machine/{episode.name}")
     save_trials(tmp_path / "results.json", protocol, [trial])
     (tmp_path / "trials").mkdir()
-    (tmp_path / "trials" / "000.partial.mp4").write_bytes(b"half")
+    (tmp_path / "trials" / ".000.partial.mp4").write_bytes(b"half")
     write_videos(tmp_path)
     assert [path.name for path in (tmp_path / "trials").iterdir()] == ["000.mp4"]
     with av.open(str(tmp_path / "trials" / "000.mp4")) as container:

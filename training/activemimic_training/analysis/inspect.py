@@ -88,17 +88,8 @@ class Difference:
     spread: float  # its standard deviation over the first one's
 
 
-def inspect_dataset(root: Path | str, html_path: Path | str) -> InspectReport:
-    """Write a self-contained page about the dataset at `root` to `html_path`, and return its numbers.
-
-    Raises:
-        DatasetError: the dataset is incomplete or contradicts itself.
-    """
-    return inspect_datasets([root], html_path)[0]
-
-
 def inspect_datasets(roots: Sequence[Path | str], html_path: Path | str) -> list[InspectReport]:
-    """The same for several datasets side by side, which need not be of one robot.
+    """Write a self-contained page about datasets, which need not be of one robot, to `html_path`; return their numbers.
 
     Raises:
         DatasetError: a dataset is incomplete or contradicts itself, or has no rows.

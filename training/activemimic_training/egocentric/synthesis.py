@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from activemimic_data.dataset.video import VideoWriter
-from activemimic_description.common.durable import write_durably
+from activemimic_description.common.atomic import write_text
 from activemimic_description.common.errors import InvalidInputError
 from activemimic_rollout.worker_batches import by_batches
 from activemimic_sim.egocentric.person import EgocentricScene
@@ -103,7 +103,7 @@ def _make(out: Path, wanted: _Wanted, width: int, with_depth: bool) -> Path:
         fx, cx, fy, cy = scene.K[0, 0], scene.K[0, 2], scene.K[1, 1], scene.K[1, 2]
         calibration = Calibration(width=scene.width, height=scene.height, fx=fx, fy=fy, cx=cx, cy=cy)
     true.save(out / "truth" / f"{name}.npz")
-    write_durably(video.with_suffix(".camera.json"), calibration.model_dump_json(indent=1))
+    write_text(video.with_suffix(".camera.json"), calibration.model_dump_json(indent=1))
     os.replace(partial / video.name, video)
     shutil.rmtree(partial)
     return video
@@ -117,7 +117,7 @@ def _write_segments(path: Path, wanted: Sequence[_Wanted]) -> None:
         start, end = scene.acts_s
         label = {"action": scene.action, "objects": scene.objects, "task": scene.instruction}
         table[_name(it)] = [{"start": start, "end": round(end, 3), **label}]
-    write_durably(path, json.dumps(dict(sorted(table.items())), indent=1))
+    write_text(path, json.dumps(dict(sorted(table.items())), indent=1))
 
 
 def _name(wanted: _Wanted) -> str:

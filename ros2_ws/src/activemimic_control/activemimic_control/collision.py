@@ -6,7 +6,6 @@ or the reason in words why that motion must not be. No clock and no memory: ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -63,15 +62,6 @@ class Workspace(_Strict):
     hands: tuple[Box, ...] = ()
 
 
-@dataclass(frozen=True)
-class Closest:
-    """The smallest distance (m, negative where capsules overlap), and between what; `link_b` may be FLOOR."""
-
-    distance_m: float
-    link_a: str
-    link_b: str
-
-
 class CollisionGuard:
     """Distances between a robot's links, as the capsules that enclose them, and what follows for a motion.
 
@@ -116,12 +106,6 @@ class CollisionGuard:
     def distances(self, slots: np.ndarray) -> np.ndarray:
         """(P,) m between the links of every pair, for a robot vector (S,); negative where their capsules overlap."""
         return self._distances(self._model.ends(slots))
-
-    def closest(self, slots: np.ndarray) -> Closest:
-        """The smallest of the distances for a robot vector (S,)."""
-        distances = self.distances(slots)
-        pair = int(np.argmin(distances))
-        return Closest(float(distances[pair]), *self.pairs[pair])
 
     def check(self, now: np.ndarray, next: np.ndarray) -> str:
         """Empty if the robot may go from `now` to `next`, both (S,); otherwise why not, for the person at the robot.

@@ -43,9 +43,6 @@ class Messages(Protocol):
     def serialize(self, msg: Any, type_name: str) -> bytes:
         """The message as little-endian CDR, byte for byte what a publisher sends."""
 
-    def deserialize(self, data: bytes, type_name: str) -> Any:
-        """The message that `data` (CDR) holds."""
-
 
 class RosMessages:
     """Installed rosidl classes: what rclpy publishes and delivers."""
@@ -63,11 +60,6 @@ class RosMessages:
         # publisher sends the bytes made here.
         bag_messages = BagMessages()
         return bag_messages.serialize(bag_messages.adopt(msg, type_name), type_name)
-
-    def deserialize(self, data: bytes, type_name: str) -> Any:
-        from rclpy.serialization import deserialize_message
-
-        return deserialize_message(bytes(data), ros_class(type_name))
 
     def _value(self, kind: _Kind, value: Any) -> Any:
         if kind.nested:
@@ -112,9 +104,6 @@ class BagMessages:
 
     def serialize(self, msg: Any, type_name: str) -> bytes:
         return bytes(self.store.serialize_cdr(msg, type_name, little_endian=True))
-
-    def deserialize(self, data: bytes, type_name: str) -> Any:
-        return self.store.deserialize_cdr(data, type_name)
 
     def _kinds(self, type_name: str) -> dict[str, _Kind]:
         if type_name not in self._known:

@@ -141,10 +141,6 @@ class Slot:
         """The joint position (rad or m) that a slot value stands for."""
         return self.joint_at_0 + (self.joint_at_1 - self.joint_at_0) * value
 
-    def slot_value(self, joint_position: float) -> float:
-        """The slot value that a joint position (rad or m) stands for."""
-        return (joint_position - self.joint_at_0) / (self.joint_at_1 - self.joint_at_0)
-
 
 @dataclass(frozen=True)
 class Robot:

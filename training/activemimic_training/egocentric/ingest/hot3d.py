@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from activemimic_description.common.durable import write_durably
+from activemimic_description.common.atomic import write_text
 
 from activemimic_training.egocentric.ingest.item import DATASET
 from activemimic_training.egocentric.ingest.source_video import TIMESTAMPS
@@ -65,7 +65,7 @@ def convert(archives: Iterable[Path], out: Path) -> Iterator[str | None]:
                 partial.mkdir()
                 label = _convert(archive, partial, out / "truth" / f"{folder.name}.npz")
                 known = json.loads(labels.read_text(encoding="utf-8")) if labels.exists() else {}
-                write_durably(labels, json.dumps({**known, folder.name: [label]}, indent=1))
+                write_text(labels, json.dumps({**known, folder.name: [label]}, indent=1))
                 os.replace(partial, folder)
             yield None
         except EgocentricError as error:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from activemimic_description.common.durable import write_durably
+from activemimic_description.common.atomic import write_text
 from activemimic_description.common.single_instance import single_instance
 
 from activemimic_training.egocentric.ingest.item import Item, LeftOut, find_items
@@ -90,7 +90,7 @@ def run(
     with single_instance(out / "run.lock", EgocentricError(f"{out}: another run is at work there")):
         items = _manifest(inputs, out)
         _report_licences(config, stages, items, out)
-        write_durably(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         remove_partial(out)
         names = [stage.name for stage in stages]
         with closing(_executor(executor, workers, config, names)) as performers:
@@ -179,7 +179,7 @@ class _Run:
         details = dict(outcome.details)
         if not details["key"]:
             details["key"] = self._key(item, outcome.stage)
-        write_durably(quarantine_file(self._out, item.id), json.dumps({**record, **details}, indent=1))
+        write_text(quarantine_file(self._out, item.id), json.dumps({**record, **details}, indent=1))
 
     def _key(self, item: Item, stage: str) -> dict[str, object]:
         """Of a task that could not say it itself, as its process died or the key was what failed."""
@@ -236,7 +236,7 @@ def _manifest(inputs: Iterable[Path], out: Path) -> list[Item]:
         "items": [item.to_json() for item in items],
         "left_out": [asdict(it) for it in left_out],
     }
-    write_durably(path, json.dumps(data, indent=1))
+    write_text(path, json.dumps(data, indent=1))
     return items
 
 
@@ -252,7 +252,7 @@ def _report_licences(config: EgocentricConfig, stages: Sequence[Stage], items: S
         if licence.name in config.licences.exclude:
             raise EgocentricConfigError(f"{name} has licence {licence.name}, which licences.exclude refuses")
     uses = [use for stage in stages for use in stage.uses(config)]
-    write_durably(out / "licences.json", json.dumps(licences.report(uses, data), indent=1))
+    write_text(out / "licences.json", json.dumps(licences.report(uses, data), indent=1))
 
 
 def _executor(name: str, workers: int, config: EgocentricConfig, stages: Sequence[str]) -> Executor:

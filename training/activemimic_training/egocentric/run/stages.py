@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from activemimic_description.common.durable import sync_folder
+from activemimic_description.common.atomic import sync_folder
 from pydantic import BaseModel
 
 from activemimic_training.egocentric.ingest.ingest import calibration_file, ingest

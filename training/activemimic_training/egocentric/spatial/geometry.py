@@ -1,4 +1,4 @@
-"""Rigid motions, rot6d and the paper's chunk-relative action (Eq. 1-5) in numpy; `geometry_torch.py` is its twin.
+"""Rigid motions, rot6d and the paper's chunk-relative action (Eq. 1-5) in numpy.
 
 `T_a_b` (..., 4, 4) takes coordinates in frame b to frame a; two compose by `T_a_b @ T_b_c`. A pose that is not known
 is NaN, and so is all that is made of it. Axes: H steps of a chunk; the three bodies are camera, left, right wrist.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from activemimic_description.common.atomic import file_beside
 
 from activemimic_training.egocentric.spatial.geometry import Floats, is_known, is_rigid
 from activemimic_training.egocentric_error import EgocentricError
@@ -111,10 +111,8 @@ class EgoTrajectory:
     def save(self, path: Path) -> None:
         """Write an .npz; beside it first, so that `path` is whole or not there. Raises EgocentricError if not valid."""
         self.validate(path)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
-        os.replace(partial, path)
+        with file_beside(path) as partial:
+            np.savez(partial, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> EgoTrajectory:

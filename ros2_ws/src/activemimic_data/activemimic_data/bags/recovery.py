@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from activemimic_description.common.durable import locked, sync_folder
+from activemimic_description.common.atomic import sync_folder
+from activemimic_description.common.durable import locked
 from activemimic_description.contract import Contract, ContractError, load_contract
 from mcap.exceptions import EndOfFile
 from mcap.records import Channel, McapRecord, Message, Schema

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from activemimic_description.common.durable import DurableFile, sync_folder, write_durably
+from activemimic_description.common.atomic import sync_folder, write_text
+from activemimic_description.common.durable import DurableFile
 from activemimic_description.contract import Contract, Qos
 from mcap.writer import CompressionType, Writer
 from rosbags.typesys.store import Typestore
@@ -177,8 +178,8 @@ class EpisodeWriter:
         info = self._info(outcome, recovered)
         try:
             self._file.close()
-            write_durably(self._recording / "metadata.yaml", self._metadata())
-            write_durably(self._recording / "episode.yaml", dump(info.model_dump()))
+            write_text(self._recording / "metadata.yaml", self._metadata())
+            write_text(self._recording / "episode.yaml", dump(info.model_dump()))
             self._recording.rename(self.folder)
             sync_folder(self.folder.parent)
         except OSError as error:
@@ -209,8 +210,8 @@ class EpisodeWriter:
         """The folder with all that `recover` needs beside the messages, and the file for these."""
         try:
             self._recording.mkdir(parents=True)
-            write_durably(self._recording / "contract.yaml", self._contract.text)
-            write_durably(self._recording / "episode.yaml", dump(self._info("unknown").model_dump()))
+            write_text(self._recording / "contract.yaml", self._contract.text)
+            write_text(self._recording / "episode.yaml", dump(self._info("unknown").model_dump()))
             file = DurableFile(self._recording / self._mcap_name)
             sync_folder(self._recording.parent)
         except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from activemimic_description.common.atomic import written_beside
 
 from activemimic_data.bags import EpisodeReader, moved_by
 from activemimic_data.dataset.align import Cut, aligned_rows
@@ -89,15 +90,8 @@ def staged(folder: Path, convert: Callable[[Path], None]) -> Path:
     """`folder`, filled by `convert` unless it is there already; a conversion that fails leaves nothing behind."""
     if folder.is_dir():
         return folder
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with written_beside(folder) as partial:
         convert(partial)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    partial.rename(folder)
     return folder
 
 

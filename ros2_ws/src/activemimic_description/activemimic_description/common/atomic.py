@@ -1,4 +1,4 @@
-"""Folders that are either whole or absent, whenever the process dies."""
+"""Files and folders that are either whole or absent, whenever the process dies."""
 
 from __future__ import annotations
 
@@ -43,11 +43,40 @@ def recover(target: Path) -> None:
         previous.rename(target)
 
 
+@contextmanager
+def file_beside(path: Path) -> Iterator[Path]:
+    """Yields a path beside `path`, with the same suffix, to be written to; when the block ends well, it takes its place.
+
+    It is on the disk then: after a loss of power `path` holds all of it or what it held before. A block that writes
+    nothing replaces nothing.
+    """
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        if not partial.exists():
+            return
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` beside `path` and renames it, so that a reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Replaces `path` by `text` as a whole, see `file_beside`."""
+    with file_beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the folder's entries (names, renames) to the disk."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _previous(target: Path) -> Path:

@@ -120,26 +120,6 @@ def locked(path: Path) -> bool:
     return False
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Write `text` so that after a loss of power `path` holds either all of it or what it held before."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the folder's entries (names, renames) to the disk."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _allocate(path: Path, size: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from activemimic_data.bags import EpisodeReader
 from activemimic_data.dataset.video import VideoWriter
 from activemimic_description.codec import decode_image, decode_slots, stamp_ns
+from activemimic_description.common.atomic import file_beside
 from activemimic_description.contract import JointSink, JointSource
 from activemimic_description.stack_topics import CHUNK, INFERENCE, TASK
 
@@ -130,6 +131,5 @@ def write_videos(out: Path) -> None:
         video = out / f"{trial.media}.mp4"
         episode = out / "episodes" / Path(trial.episode).name
         if trial.episode and episode.is_dir() and not video.exists():
-            partial = video.with_suffix(".partial.mp4")
-            if RecordedTrial(episode).write_video(partial):
-                partial.rename(video)
+            with file_beside(video) as partial:
+                RecordedTrial(episode).write_video(partial)

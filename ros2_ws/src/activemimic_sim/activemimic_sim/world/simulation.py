@@ -118,10 +118,6 @@ class Simulation:
         """(S,) measured slots: the joints' true positions, in slot units."""
         return (self.data.qpos[self._qpos] - self._offset) / self._scale
 
-    def measured_velocity(self) -> np.ndarray:
-        """(S,) slot units per second."""
-        return self.data.qvel[self._qvel] / self._scale
-
     def status(self) -> TaskStatus:
         """The task's verdict at this instant; call it at a steady rate, since success must last a while."""
         return self.task.status(self.model, self.data, self.time_s)
