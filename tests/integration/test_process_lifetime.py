@@ -129,9 +129,9 @@ def test_the_last_commands_are_at_rest(
 
 
 def test_a_second_ctrl_c_does_not_wait_for_rest(started: Any, scene: LaunchedScene) -> None:
-    script = "from activemimic_bringup import graph, runtime; " + (
+    script = "from activemimic_bringup.launching import graph, processes; " + (
         "spec = graph.NodeSpec('controller', '', '', 'tests.integration.restless_node', essential=True); "
-        "raise SystemExit(runtime.run([spec], lambda name, line: print(name, line, flush=True)))"
+        "raise SystemExit(processes.run([spec], lambda name, line: print(name, line, flush=True)))"
     )
     launcher = started(sys.executable, "-c", script, nodes=1)
     begin_s = time.monotonic()

@@ -45,7 +45,7 @@ def recover(target: Path) -> None:
 
 @contextmanager
 def file_beside(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path`, with the same suffix, to be written to; when the block ends well, it takes its place.
+    """Yields a path beside `path` with the same suffix, to be written to; when the block ends well, it takes its place.
 
     It is on the disk then: after a loss of power `path` holds all of it or what it held before. A block that writes
     nothing replaces nothing.
