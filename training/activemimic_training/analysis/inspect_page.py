@@ -22,7 +22,6 @@ from activemimic_training.analysis.inspect import (
 )
 
 _EPISODES_SHOWN = 2
-_TABLE_ROWS = 200
 _APART = 2.0  # standard deviations between two datasets' means, to be called out by name
 _Z_SHOWN = 8.0  # the histograms' ends; what lies beyond is counted in the last bin
 
@@ -38,24 +37,12 @@ class EpisodeView:
 
 @dataclass(frozen=True)
 class DatasetView:
-    """One of the datasets; tables are rows of texts.
-
-    Attributes:
-        remarks: what is odd about it, a line each.
-        episodes: number, bag, task, rows and seconds, of at most `_TABLE_ROWS`.
-        slots: name, unit, limits, minimum to standard deviation of what was commanded, remarks.
-        ages: source, and mean and largest age in ms of its messages.
-        shown: the first episodes.
-    """
+    """One of the datasets, what is odd about it, a line each, and its first episodes."""
 
     name: str
-    robot: str
-    fingerprint: str
+    dataset: Dataset
     report: InspectReport
     remarks: Sequence[str]
-    episodes: Sequence[Sequence[str]]
-    slots: Sequence[Sequence[str]]
-    ages: Sequence[Sequence[str]]
     shown: Sequence[EpisodeView]
 
 
@@ -97,42 +84,15 @@ def _dataset(name: str, dataset: Dataset, report: InspectReport) -> DatasetView:
     least_span = [
         4 * NEAR_CONSTANT * (1.0 if np.isnan(slot.upper) else slot.upper - slot.lower) for slot in report.slots
     ]
-    return DatasetView(
-        name,
-        dataset.interface["robot"],
-        dataset.fingerprint[:12],
-        report,
-        _remarks(report),
-        [
-            [
-                str(row.index),
-                dataset.bags[row.index]["bag"],
-                row.task,
-                str(row.stop - row.start),
-                f"{(row.stop - row.start) / report.fps:.1f}",
-            ]
-            for row in report.episodes[:_TABLE_ROWS]
-        ],
-        [
-            [
-                slot.name,
-                slot.unit,
-                "" if np.isnan(slot.lower) else f"{slot.lower:.2f} … {slot.upper:.2f}",
-                *(f"{v:.3f}" for v in (slot.minimum, slot.q01, slot.mean, slot.q99, slot.maximum, slot.std)),
-                "; ".join(slot.remarks),
-            ]
-            for slot in report.slots
-        ],
-        [[source, f"{mean:.1f}", f"{largest:.1f}"] for source, (mean, largest) in report.ages_ms.items()],
-        [
-            EpisodeView(
-                row,
-                {camera: strip(dataset, camera, row) for camera in dataset.cameras},
-                slots_over_time(dataset, row, least_span),
-            )
-            for row in report.episodes[:_EPISODES_SHOWN]
-        ],
-    )
+    shown = [
+        EpisodeView(
+            row,
+            {camera: strip(dataset, camera, row) for camera in dataset.cameras},
+            slots_over_time(dataset, row, least_span),
+        )
+        for row in report.episodes[:_EPISODES_SHOWN]
+    ]
+    return DatasetView(name, dataset, report, _remarks(report), shown)
 
 
 def _remarks(report: InspectReport) -> list[str]:
