@@ -1,4 +1,5 @@
 // The page of an episode: the overlay on the video, the paths in space and the timeline, each on a canvas.
+// By hand: a library for the paths in space alone would add megabytes to every page, and nothing ties it to the video.
 "use strict";
 const element = (id) => document.getElementById(id);
 const data = JSON.parse(element("data").textContent);  // `page_data` of episode_page.py; T frames, data.fps a second
