@@ -9,7 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["activemimic_bringup*"]),
-    package_data={"activemimic_bringup": ["config/*"]},
+    package_data={"activemimic_bringup": ["config/*", "demo/templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/activemimic_bringup"]),
         ("share/activemimic_bringup", ["package.xml"]),

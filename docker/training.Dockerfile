@@ -10,7 +10,7 @@ RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORC
 RUN grep -v '^torch==' constraints.txt > training-constraints.txt \
     && pip install --no-cache-dir -c training-constraints.txt \
         setuptools wheel numpy opencv-python-headless pydantic pyyaml transforms3d rosbags mcap \
-        av pyarrow pandas safetensors tokenizers tensorboard matplotlib ruckig typer rich
+        av pyarrow pandas safetensors tokenizers tensorboard matplotlib jinja2 ruckig typer rich
 
 COPY ros2_ws/src ros2_ws/src
 COPY activemimic_policy activemimic_policy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,46 @@ from typing import Any
 import numpy as np
 from activemimic_data.dataset.read import Dataset
 from activemimic_rollout.reports.figures import draw_loss, draw_motion, draw_strip, draw_times
-from activemimic_rollout.reports.html import page, table
+from activemimic_rollout.reports.html import render
 from activemimic_rollout.reports.recorded_trial import RecordedTrial
 from activemimic_rollout.trials.statistics import success_text, wilson_interval
+
+Trials = list[tuple[dict[str, Any], RecordedTrial]]
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial whose video and figures are in the folder `media` of the page, as `media`.mp4, .png and _strip.png.
+
+    Attributes:
+        outcome: why it failed, or how far it came; empty for a success.
+    """
+
+    media: str
+    seed: int
+    success: bool
+    time_s: float
+    outcome: str
+    cameras: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DemoView:
+    """What `templates/from_scratch.html` shows.
+
+    Attributes:
+        success: how many trials of the policy succeeded, with the interval.
+        stages: rows of a stage, what it made, and how long it took.
+        metrics: what summary.json holds.
+        machine: what it ran on.
+    """
+
+    success: str
+    stages: Sequence[tuple[str, str, str]]
+    machine: str
+    trials: Sequence[TrialView]
+    recorded: Sequence[TrialView]
+    metrics: Mapping[str, Any]
 
 
 def write_report(out: Path, stage_times_s: dict[str, float]) -> dict[str, Any]:
@@ -26,8 +63,14 @@ def write_report(out: Path, stage_times_s: dict[str, float]) -> dict[str, Any]:
     training = json.loads((out / "train" / "summary.json").read_text())
     summary = _summary(recorded, trials, dataset, training, stage_times_s)
     media = out / "media"
-    draw_trials("recorded", recorded, media)
-    draw_trials("trial", trials, media)
+    view = DemoView(
+        success_text(summary["successes"], summary["trials"]),
+        _stages(summary),
+        machine(),
+        draw_trials("trial", trials, media),
+        draw_trials("recorded", recorded, media),
+        {name: value for name, value in summary.items() if name != "stage_seconds"},
+    )
     draw_loss(out / "train" / "metrics.csv", media / "loss.png")
     draw_times(
         _joined([trial.inference_ms for _, trial in trials]),
@@ -36,11 +79,8 @@ def write_report(out: Path, stage_times_s: dict[str, float]) -> dict[str, Any]:
         media / "times.png",
     )
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (out / "report.html").write_text(_page(summary, recorded, trials, stage_times_s))
+    (out / "report.html").write_text(render(__package__, "from_scratch.html", view), encoding="utf-8")
     return summary
-
-
-Trials = list[tuple[dict[str, Any], RecordedTrial]]
 
 
 def read_trials(results: Path) -> Trials:
@@ -49,13 +89,20 @@ def read_trials(results: Path) -> Trials:
     return [(entry, RecordedTrial(results.parent / Path(entry["episode"]).name)) for entry in entries]
 
 
-def draw_trials(kind: str, trials: Trials, media: Path) -> None:
-    """Each trial's video, what head and right wrist saw at a few moments, and its joints, for `show_trials`."""
+def draw_trials(kind: str, trials: Trials, media: Path) -> list[TrialView]:
+    """Write each trial's video, what head and right wrist saw at a few moments, and its joints to `media`."""
+    views = []
     for entry, trial in trials:
         name = f"{kind}_{entry['seed']}"
         trial.write_video(media / f"{name}.mp4")
         draw_strip(trial, ("head", "right_wrist"), media / f"{name}_strip.png")
         draw_motion(trial.motion, trial.contract.slots, media / f"{name}.png")
+        stage = entry["failure"] or f"got as far as: {entry['stage']}"
+        outcome = "" if entry["success"] else stage
+        views.append(
+            TrialView(name, entry["seed"], entry["success"], entry["time_s"], outcome, [*trial.contract.cameras])
+        )
+    return views
 
 
 def _summary(
@@ -97,8 +144,7 @@ def _summary(
     }
 
 
-def _page(summary: dict[str, Any], recorded: Trials, trials: Trials, stage_times_s: dict[str, float]) -> str:
-    success = success_text(summary["successes"], summary["trials"])
+def _stages(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
     what = {
         "record": f"{summary['episodes_recorded']} episodes of the expert in real time over ROS 2",
         "generate": "more episodes of the expert, headless and faster than real time",
@@ -107,22 +153,7 @@ def _page(summary: dict[str, Any], recorded: Trials, trials: Trials, stage_times
         f"{summary['train_frames_per_s']:.0f} rows/s",
         "evaluate": f"{summary['trials']} trials in real time, policy node to controller node to simulator",
     }
-    stages = [(name, what[name], f"{seconds:.0f} s") for name, seconds in stage_times_s.items()]
-    numbers = [(key, str(value)) for key, value in summary.items() if key != "stage_seconds"]
-    body = f"""<h1>ActiveMimic demo: Reaching</h1>
-<p class="lead">The policy picked up the cube behind the obstacle in <b>{escape(success)}</b> held-out trials.</p>
-<p>Each trial starts from a scene that no demonstration started from. The robot has to rise until it sees over the
-24 cm obstacle, reach over it, and lift the 5 cm cube by 10 cm without toppling the obstacle.</p>
-<h2>What ran</h2>{table(("stage", "what", "took"), stages)}<p>{escape(machine())}</p>
-<h2>Trials of the policy</h2>{show_trials("trial", trials)}
-<h2>Training</h2><figure><img src="media/loss.png" alt="training loss" width="540">
-<figcaption>Loss of every step, and its running mean. A falling loss proves nothing; the trials above do.</figcaption>
-</figure>
-<h2>Times</h2><figure><img src="media/times.png" alt="latency histograms">
-<figcaption>Over all real-time trials; the red line is the median.</figcaption></figure>
-<h2>Numbers</h2>{table(("name", "value"), numbers)}
-<h2>Recorded demonstrations</h2>{show_trials("recorded", recorded)}"""
-    return page("ActiveMimic demo", body)
+    return [(name, what[name], f"{seconds:.0f} s") for name, seconds in summary["stage_seconds"].items()]
 
 
 def machine() -> str:
@@ -130,24 +161,6 @@ def machine() -> str:
     packages = ("torch", "mujoco", "numpy", "ros-rclpy")
     versions = ", ".join(f"{name} {_version(name)}" for name in packages)
     return f"Python {platform.python_version()} on {platform.machine()}; {versions}"
-
-
-def show_trials(kind: str, trials: Trials) -> str:
-    """Trials that `draw_trials` drew to media, as HTML."""
-    return "".join(_show_trial(f"{kind}_{entry['seed']}", entry, trial) for entry, trial in trials)
-
-
-def _show_trial(name: str, entry: dict[str, Any], trial: RecordedTrial) -> str:
-    outcome, style = ("success", "good") if entry["success"] else ("no success", "bad")
-    stage = entry["failure"] or f"got as far as: {entry['stage']}"
-    told = "" if entry["success"] else f" ({escape(stage)})"
-    cameras = ", ".join(trial.contract.cameras)
-    return f"""<div class="trial"><h3>Seed {entry["seed"]}: <span class="{style}">{outcome}</span>
-after {entry["time_s"]:.1f} s{told}</h3>
-<video src="media/{name}.mp4" controls loop muted preload="metadata" width="1008"></video>
-<figcaption>{escape(cameras)}. Below: head and right wrist at eight moments.</figcaption>
-<img src="media/{name}_strip.png" alt="head and right wrist camera over time">
-<details><summary>commanded and measured joints</summary><img src="media/{name}.png" alt="joints"></details></div>"""
 
 
 def _percentile(values: np.ndarray, percent: float, digits: int) -> float | None:

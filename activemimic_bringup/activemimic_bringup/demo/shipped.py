@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,31 @@ from activemimic_policy.checkpoint import describe_checkpoint
 from activemimic_rollout.agents.agents import weights_digest
 from activemimic_rollout.publishing import SUCCESS_HEAD, published_evaluations, success_row, withheld
 from activemimic_rollout.reports.figures import draw_times
-from activemimic_rollout.reports.html import page, table
+from activemimic_rollout.reports.html import render
 from activemimic_rollout.trials.results import read_results
 from rich.console import Console
 
-from activemimic_bringup.demo.demo_page import Trials, draw_trials, machine, read_trials, show_trials
+from activemimic_bringup.demo.demo_page import Trials, TrialView, draw_trials, machine, read_trials
 from activemimic_bringup.demo.trials import run_trials
 from activemimic_bringup.launching.graph import TASKS
+
+
+@dataclass(frozen=True)
+class ShippedView:
+    """What `templates/shipped.html` shows.
+
+    Attributes:
+        tasks: the trials of each task.
+        evaluations: of the same policies on published plans, rows under `evaluation_head`.
+        policies: rows of task, demonstrations and training steps.
+        machine: what it ran on.
+    """
+
+    tasks: Mapping[str, Sequence[TrialView]]
+    evaluation_head: Sequence[str]
+    evaluations: Sequence[Sequence[str]]
+    policies: Sequence[Sequence[str]]
+    machine: str
 
 
 def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None = None) -> None:
@@ -43,10 +62,9 @@ def run(out: Path, console: Console | None = None, tasks: tuple[str, ...] | None
         run_trials(task, "policy", out / task, out / f"nodes_{task}.log", console, texts)
     console.print("drawing videos and figures")
     trials = {task: read_trials(out / task / "results.json") for task in tasks}
-    for task, tried in trials.items():
-        draw_trials(task, tried, out / "media")
+    view = _view({task: draw_trials(task, tried, out / "media") for task, tried in trials.items()})
     _draw_times(trials, out / "media" / "times.png")
-    (out / "report.html").write_text(_page(trials), encoding="utf-8")
+    (out / "report.html").write_text(render(__package__, "shipped.html", view), encoding="utf-8")
     console.print(f"report: {out / 'report.html'}")
 
 
@@ -65,28 +83,11 @@ def _draw_times(trials: dict[str, Trials], path: Path) -> None:
     )
 
 
-def _page(trials: dict[str, Trials]) -> str:
-    successes = sum(bool(entry["success"]) for tried in trials.values() for entry, _ in tried)
-    count = sum(map(len, trials.values()))
-    policies = []
-    evaluations = []
-    for task in trials:
-        about = describe_checkpoint(SHIPPED / task)
-        learnt = about["training"]["dataset"]
-        policies.append((task, str(learnt["episodes"]), str(about["training"]["steps_done"])))
+def _view(tasks: Mapping[str, Sequence[TrialView]]) -> ShippedView:
+    policies, evaluations = [], []
+    for task in tasks:
+        training = describe_checkpoint(SHIPPED / task)["training"]
+        policies.append((task, str(training["dataset"]["episodes"]), str(training["steps_done"])))
         known = published_evaluations(SHIPPED / task).values()
         evaluations += [(task, *success_row(results)) for results in known if not withheld(results.protocol)]
-    tasks = "".join(f"<h2>{escape(task.capitalize())}</h2>{show_trials(task, tried)}" for task, tried in trials.items())
-    body = f"""<h1>ActiveMimic: {escape(", ".join(trials))}</h1>
-<p class="lead">Just now, in real time through ROS 2: <b>{successes} of {count}</b> trials succeeded, the first of each
-task's published plan.</p>
-<p>One trial says little; the table says how the same policies did in many, none of whose scenes they had seen. With
-black cameras, without words or with other packagings they do worse, as their cards tell. Each is a network of 1.3 M
-parameters that learnt on two CPU cores.</p>
-{table(("task", *SUCCESS_HEAD), evaluations)}
-{tasks}
-<h2>Times</h2><figure><img src="media/times.png" alt="latency histograms">
-<figcaption>Over the trials above; the red line is the median.</figcaption></figure>
-<h2>What they learnt from</h2>{table(("task", "demonstrations", "steps of training"), policies)}
-<p>Each has a card in activemimic_bringup/checkpoints. {escape(machine())}</p>"""
-    return page("ActiveMimic demo", body)
+    return ShippedView(tasks, ("task", *SUCCESS_HEAD), evaluations, policies, machine())

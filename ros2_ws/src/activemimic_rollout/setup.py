@@ -7,7 +7,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["activemimic_rollout*"]),
-    package_data={"activemimic_rollout": ["trials/plans/*"]},
+    package_data={"activemimic_rollout": ["trials/plans/*", "reports/templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/activemimic_rollout"]),
         ("share/activemimic_rollout", ["package.xml"]),
@@ -18,6 +18,7 @@ setup(
         "activemimic_policy",
         "activemimic_data",
         "activemimic_sim",
+        "jinja2",
         "matplotlib",
         "numpy",
         "pydantic>=2",

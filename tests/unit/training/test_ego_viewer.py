@@ -111,7 +111,7 @@ def test_the_page_needs_nothing_else(view: EpisodeView, tmp_path: Path) -> None:
     text = (tmp_path / "deep/page.html").read_text()
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)|@import|fetch\(""", text)
     assert "</script><b>" not in text
-    data = json.loads(re.search(r"const data = (.*);\n", text).group(1))
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*)</script>', text).group(1))
     assert data["frames"] == len(data["drawn"]) == 40
     assert "interpolated" in text
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from activemimic_data.dataset.read import Dataset
 from activemimic_description.robot import ROBOTS_FOLDER, Robot, load_robot
 from activemimic_policy.inference import load_policy
 from activemimic_policy.spec import PolicySpec
-from activemimic_rollout.reports.html import page, picture, png_of, png_of_figure, table
+from activemimic_rollout.reports.html import png_of, png_of_figure, render
 
 from activemimic_training.analysis.predict import OpenLoopError, Prediction, check_fit, predict_episode
 from activemimic_training.analysis.traces import draw_traces
@@ -38,6 +37,42 @@ class OpenLoopReport:
     error: np.ndarray
     staying_error: np.ndarray
     page: Path
+
+
+@dataclass(frozen=True)
+class EpisodeView:
+    """An episode in pictures (PNG).
+
+    Attributes:
+        plot: every slot over time.
+        traces: where the wrists go, and
+        times: from which moments on; None and empty where the robot or its head camera is not known.
+    """
+
+    number: int
+    task: str
+    plot: bytes
+    traces: bytes | None = None
+    times: str = ""
+
+
+@dataclass(frozen=True)
+class OpenLoopView:
+    """What `templates/open_loop.html` shows.
+
+    Attributes:
+        steps: when the tabulated steps of a chunk are due.
+        errors: rows of slot, unit, error of each of `steps`, mean, error of a policy that stays, and a remark.
+    """
+
+    checkpoint: str
+    dataset: str
+    chunks: int
+    horizon: int
+    fps: int
+    steps: list[str]
+    errors: Sequence[Sequence[str]]
+    episodes: Sequence[EpisodeView]
 
 
 def run_openloop(
@@ -70,18 +105,17 @@ def run_openloop(
         read.slots, units, np.nanmean(errors, axis=0), np.nanmean(staying, axis=(0, 1)), folder / "index.html"
     )
     _write_csv(folder / "errors.csv", report, policy.spec)
-    robot = _robot(read, policy.spec)
-    parts = [
-        "<h1>Open loop</h1>",
-        f"<p class='lead'>{escape(str(checkpoint))} on {escape(str(dataset))}</p>",
-        f"<p>{len(chosen)} episodes, {len(errors)} chunks of {policy.spec.horizon} steps at {policy.spec.fps} Hz. "
-        "Recorded observations in, chunks out; nothing that the policy does changes what it sees next.</p>",
-        "<h2>Error by slot and step of the chunk</h2>",
-        _error_table(report, policy.spec),
-    ]
-    for prediction in predictions:
-        parts += _episode(prediction, read, robot, folder)
-    report.page.write_text(page("Open loop", "\n".join(parts)), encoding="utf-8")
+    robot, spec = _robot(read, policy.spec), policy.spec
+    view = OpenLoopView(
+        str(checkpoint),
+        str(dataset),
+        len(errors),
+        spec.horizon,
+        spec.fps,
+        *_error_table(report, spec),
+        [_episode(prediction, read, robot, folder) for prediction in predictions],
+    )
+    report.page.write_text(render(__package__, "open_loop.html", view), encoding="utf-8")
     return report
 
 
@@ -93,18 +127,14 @@ def _robot(dataset: Dataset, spec: PolicySpec) -> Robot | None:
     return load_robot(name)
 
 
-def _error_table(report: OpenLoopReport, spec: PolicySpec) -> str:
+def _error_table(report: OpenLoopReport, spec: PolicySpec) -> tuple[list[str], list[list[str]]]:
     steps = np.unique(np.linspace(0, spec.horizon - 1, _STEPS_SHOWN).round().astype(int))
-    heads = ["slot", "unit", *(f"{(step + 1) / spec.fps:.1f} s" for step in steps), "mean", "staying", ""]
     rows = []
     for column, (slot, unit) in enumerate(zip(report.slots, report.units, strict=True)):
         mean, staying = float(np.nanmean(report.error[:, column])), float(report.staying_error[column])
         numbers = [f"{report.error[step, column]:.4f}" for step in steps]
         rows.append([slot, unit, *numbers, f"{mean:.4f}", f"{staying:.4f}", "worse than staying" * (mean > staying)])
-    note = (
-        "<p>Mean distance between predicted and recorded targets. Staying: the same for a policy that never moves.</p>"
-    )
-    return table(heads, rows) + note
+    return [f"{(step + 1) / spec.fps:.1f} s" for step in steps], rows
 
 
 def _write_csv(path: Path, report: OpenLoopReport, spec: PolicySpec) -> None:
@@ -115,13 +145,12 @@ def _write_csv(path: Path, report: OpenLoopReport, spec: PolicySpec) -> None:
             writer.writerow([f"{(step + 1) / spec.fps:.6g}", *(f"{error:.6g}" for error in errors)])
 
 
-def _episode(prediction: Prediction, dataset: Dataset, robot: Robot | None, folder: Path) -> list[str]:
+def _episode(prediction: Prediction, dataset: Dataset, robot: Robot | None, folder: Path) -> EpisodeView:
     name = f"episode_{prediction.episode:06d}"
     plot = _plot(prediction, dataset)
     (folder / f"{name}.png").write_bytes(plot)
-    parts = [f"<h2>Episode {prediction.episode}: {escape(prediction.task)}</h2>", picture(plot)]
     if robot is None:
-        return [*parts, "<p>No traces: the robot's kinematics or a head camera are not known.</p>"]
+        return EpisodeView(prediction.episode, prediction.task, plot)
     chosen = np.unique(np.linspace(0, len(prediction.starts) - 1, _TRACES).round().astype(int))
     images = [
         draw_traces(
@@ -134,11 +163,11 @@ def _episode(prediction: Prediction, dataset: Dataset, robot: Robot | None, fold
         for chunk in chosen
     ]
     images += [np.full_like(images[0], 255)] * (-len(images) % _TRACE_COLUMNS)
-    strip = np.vstack([np.hstack(images[at : at + _TRACE_COLUMNS]) for at in range(0, len(images), _TRACE_COLUMNS)])
-    (folder / f"{name}_traces.png").write_bytes(png_of(strip))
+    rows = [np.hstack(images[at : at + _TRACE_COLUMNS]) for at in range(0, len(images), _TRACE_COLUMNS)]
+    traces = png_of(np.vstack(rows))
+    (folder / f"{name}_traces.png").write_bytes(traces)
     times = ", ".join(f"{prediction.starts[chunk] / dataset.fps:.1f}" for chunk in chosen)
-    caption = f"Where the wrists go from {times} s on: recorded in green, predicted in red. A dot is a step."
-    return [*parts, f"<figure>{picture(png_of(strip))}<figcaption>{caption}</figcaption></figure>"]
+    return EpisodeView(prediction.episode, prediction.task, plot, traces, times)
 
 
 def _plot(prediction: Prediction, dataset: Dataset) -> bytes:

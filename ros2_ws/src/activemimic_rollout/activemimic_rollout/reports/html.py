@@ -1,55 +1,34 @@
-"""The little that all pages share."""
+"""HTML pages made from Jinja2 templates, and images for them.
+
+A package keeps its templates in its folder `templates`. They extend `base.html` and use `macros.html` of this package.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from html import escape
+from functools import cache
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; margin-bottom: 0; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #d5dbe1; }
-p.lead { font-size: 1.2rem; } table { border-collapse: collapse; margin: 0.6rem 0; }
-td, th { padding: 0.25rem 0.9rem 0.25rem 0; text-align: left; border-bottom: 1px solid #e8ecef; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } img, video { max-width: 100%; }
-.trial { margin: 1.4rem 0; } .good { color: #1b7f4b; } .bad { color: #b3261e; } figcaption { color: #5b6773; }
-details > summary { cursor: pointer; color: #30638e; }
-"""
+
+def render(package: str, template: str, view: object) -> str:
+    """A whole page; the template sees the attributes of `view`, a dataclass, as its variables, and escapes them.
+
+    Raises jinja2.UndefinedError: the template names what the view does not have.
+    """
+    return _environment(package).get_template(template).render(vars(view))
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML page; `body` is HTML already."""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
-<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>
-{body}
-</body></html>
-"""
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of plain texts; without `heads` it has no first row."""
-    lines = [f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in heads)}</tr>"] if heads else []
-    lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    return f"<table>{''.join(lines)}</table>"
-
-
-def bullets(lines: Sequence[str]) -> str:
-    """A list of plain texts, or nothing."""
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
-
-
-def picture(png: bytes) -> str:
-    """An image that lies in the page itself."""
-    return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def data_uri(data: bytes, media_type: str = "image/png") -> str:
+    """A file as the address of itself, so that it lies in the page (RFC 2397); a filter in templates."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def png_of(image: np.ndarray) -> bytes:
@@ -61,3 +40,17 @@ def png_of_figure(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+@cache
+def _environment(package: str) -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}  # of the filter tojson
+    return environment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +10,7 @@ from activemimic_description.latency_stages import STAGES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from activemimic_rollout.reports.html import png_of_figure
 from activemimic_rollout.reports.run_trace import RunTrace
 
 mpl.use("Agg")
@@ -21,11 +21,11 @@ _MODES = {"idle": "#d5dbe1", "armed": "#9fd3e6", "running": "#a6d8b5", "holding"
 _WORD_S = 0.05  # of the run's length: a mode that lasted less has no room for its name
 
 
-def draw_run(run: RunTrace, path: Path) -> None:
-    """Write the picture as PNG."""
+def draw_run(run: RunTrace) -> bytes:
+    """The picture as PNG."""
     slots = slots_that_moved(run)
     rows = 3 + len(slots)
-    figure = Figure(figsize=(13, 2.2 * rows), layout="constrained")
+    figure = Figure(figsize=(13, 2.2 * rows), dpi=110, layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False, height_ratios=[1.1, 1.6, *[1.0] * len(slots), 1.9])[:, 0]
     _draw_modes(run, axes[0])
     _draw_stages(run, axes[1])
@@ -37,7 +37,7 @@ def draw_run(run: RunTrace, path: Path) -> None:
     axes[-2].set_xlabel("s since the recording began", fontsize=8)
     for axis in axes:
         axis.tick_params(labelsize=7)
-    figure.savefig(path, dpi=110)
+    return png_of_figure(figure)
 
 
 def slots_that_moved(run: RunTrace) -> Sequence[int]:

@@ -5,13 +5,10 @@ It is read from an episode that the recorder made; `run_figure.draw_run` draws i
 
 from __future__ import annotations
 
-import base64
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from activemimic_description.latency_stages import STAGES, ChunkStages, Key
 from activemimic_description.robot import load_robot
 from activemimic_description.stack_topics import CHUNK, CONTROL, DIAGNOSTICS, INFERENCE, TELEOP, TIMING
 
-from activemimic_rollout.reports.html import page, table
+from activemimic_rollout.reports.html import render
 from activemimic_rollout.reports.recorded_trial import Motion, RecordedTrial
 
 FORMATS = (".png", ".html")
@@ -62,6 +59,26 @@ class PlayedChunk:
     def at(self, time_s: float) -> np.ndarray:
         """(S,) what it wants at a time, between its points."""
         return np.array([np.interp(time_s, self.times_s, column) for column in self.points.T])
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What `templates/run_trace.html` shows.
+
+    Attributes:
+        about: task, outcome, duration and number of chunks, in a line.
+        figure: PNG of the run over time.
+        stages: rows of a latency stage, its median and 99th percentile in ms, and of how many chunks.
+        modes: rows of when a mode began, the mode, and who moved the robot.
+        limit_events: rows of a kind, the slot, and how often it was reported.
+    """
+
+    name: str
+    about: str
+    figure: bytes
+    stages: Sequence[tuple[str, ...]]
+    modes: Sequence[tuple[str, ...]]
+    limit_events: Sequence[tuple[str, ...]]
 
 
 class RunTrace:
@@ -170,31 +187,26 @@ def write_trace(episode: Path, out: Path) -> str:
         raise TraceError(f"{out}: expected a file that ends in {' or '.join(FORMATS)}")
     run = RunTrace(episode)
     out.parent.mkdir(parents=True, exist_ok=True)
+    figure = draw_run(run)
     if out.suffix == ".png":
-        draw_run(run, out)
+        out.write_bytes(figure)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            picture = Path(folder) / "run.png"
-            draw_run(run, picture)
-            out.write_text(_page(run, picture.read_bytes()), encoding="utf-8")
+        out.write_text(render(__package__, "run_trace.html", _view(run, figure)), encoding="utf-8")
     return f"{out}: {run.trial.info.duration_s:.1f} s, {len(run.chunks)} chunks played"
 
 
-def _page(run: RunTrace, picture: bytes) -> str:
+def _view(run: RunTrace, figure: bytes) -> RunView:
     info = run.trial.info
-    stages = [
-        (STAGES[stage.stage], f"{stage.p50_ms:.1f}", f"{stage.p99_ms:.1f}", str(stage.count))
-        for stage in run.stages.summary()
-        if stage.count
-    ]
-    modes = [(f"{change.time_s:.2f} s", change.mode, change.source or "nobody") for change in run.modes]
     kinds = Counter((event.kind, event.slot) for event in run.limit_events)
-    reports = [(kind, slot, str(count)) for (kind, slot), count in kinds.most_common()]
-    body = f"""<h1>{escape(run.trial.reader.folder.name)}</h1>
-<p class="lead">{escape(info.task)}, {escape(info.outcome)},
-{info.duration_s:.1f} s; {len(run.chunks)} chunks played</p>
-<img src="data:image/png;base64,{base64.b64encode(picture).decode()}" alt="the run over time">
-<h2>Stages (ms)</h2>{table(("until", "p50", "p99", "chunks"), stages)}
-<h2>Modes</h2>{table(("from", "mode", "moved by"), modes)}
-<h2>Limit events</h2>{table(("kind", "slot", "reports"), reports) if reports else "none"}"""
-    return page(run.trial.reader.folder.name, body)
+    return RunView(
+        run.trial.reader.folder.name,
+        f"{info.task}, {info.outcome}, {info.duration_s:.1f} s; {len(run.chunks)} chunks played",
+        figure,
+        [
+            (STAGES[stage.stage], f"{stage.p50_ms:.1f}", f"{stage.p99_ms:.1f}", str(stage.count))
+            for stage in run.stages.summary()
+            if stage.count
+        ],
+        [(f"{change.time_s:.2f} s", change.mode, change.source or "nobody") for change in run.modes],
+        [(kind, slot, str(count)) for (kind, slot), count in kinds.most_common()],
+    )

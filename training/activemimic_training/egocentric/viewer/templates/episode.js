@@ -1,11 +1,16 @@
-// The page of an episode. `data` is what page.py writes; a frame is one of its T, at data.fps a second.
+// The page of an episode: the overlay on the video, the paths in space and the timeline, each on a canvas.
+// By hand: a library for the paths in space alone would add megabytes to every page, and nothing ties it to the video.
 "use strict";
-const COLOURS = ["#d97706", "#0b7285", "#9c36b5"];  // camera, left wrist, right wrist
-const AXES = ["#e03131", "#2f9e44", "#1971c2"];
-const STATES = ["#e9ecef", "#ffd43b", "#51cf66"];  // missing, interpolated, observed
-const DONE = {dropped: "#e03131", masked: "#868e96", interpolated: "#f08c00", exchanged: "#7048e8", split: "#c2255c",
-              "left out": "#343a40"};
 const element = (id) => document.getElementById(id);
+const data = JSON.parse(element("data").textContent);  // `page_data` of episode_page.py; T frames, data.fps a second
+const BODIES = ["camera", "left-wrist", "right-wrist"], AXES = ["axis-x", "axis-y", "axis-z"];
+const STATES = ["missing", "interpolated", "observed"];
+// Colours are the page's custom properties; where it is dark they are others.
+const palette = new Map();
+function colour(name) {
+  if (!palette.has(name)) palette.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return palette.get(name);
+}
 const video = element("video"), overlay = element("overlay"), space = element("space"), timeline = element("timeline");
 const frames = data.frames;
 let now = 0;
@@ -55,11 +60,11 @@ function drawOverlay() {
   const scaled = (line) => line.map(([x, y]) => [x * scale, y * scale]);
   at.paths.forEach((lines, body) => lines.forEach((line) => {
     stroke(pen, scaled(line), "#ffffff", 5, true);
-    stroke(pen, scaled(line), COLOURS[body], 3, true);
+    stroke(pen, scaled(line), colour(BODIES[body]), 3, true);
   }));
   at.axes.forEach((hand) => hand.forEach((lines, axis) => lines.forEach((line) => {
     stroke(pen, scaled(line), "#ffffff", 5, false);
-    stroke(pen, scaled(line), AXES[axis], 3, false);
+    stroke(pen, scaled(line), colour(AXES[axis]), 3, false);
   })));
 }
 
@@ -109,28 +114,28 @@ function drawSpace() {
   const step = orbit.distance > 6 ? 1 : orbit.distance > 0.9 ? 0.25 : 0.05;
   const [cx, cy] = orbit.centre.map((value) => Math.round(value / step) * step);
   for (let k = -8; k <= 8; k++) {
-    line([[cx + k * step, cy - 8 * step, data.floor], [cx + k * step, cy + 8 * step, data.floor]], "#dee2e6", 1);
-    line([[cx - 8 * step, cy + k * step, data.floor], [cx + 8 * step, cy + k * step, data.floor]], "#dee2e6", 1);
+    line([[cx + k * step, cy - 8 * step, data.floor], [cx + k * step, cy + 8 * step, data.floor]], colour("line"), 1);
+    line([[cx - 8 * step, cy + k * step, data.floor], [cx + 8 * step, cy + k * step, data.floor]], colour("line"), 1);
   }
   const place = (pose) => pose && [pose[3], pose[7], pose[11]];
   const raw = element("raw").checked;
   for (let body = 0; body < 3; body++) {
-    if (raw && data.raw) line(data.raw.map((poses) => poses[body]), "#495057", 1, 0.7, [3, 3]);
+    if (raw && data.raw) line(data.raw.map((poses) => poses[body]), colour("muted"), 1, 0.7, [3, 3]);
     const path = data.poses.map((poses) => place(poses[body]));
-    line(path, COLOURS[body], 1.5, 0.35);
-    line(path.slice(0, now + 1), COLOURS[body], 2.5);
+    line(path, colour(BODIES[body]), 1.5, 0.35);
+    line(path.slice(0, now + 1), colour(BODIES[body]), 2.5);
     const pose = data.poses[now][body];
     if (!pose) continue;
     const along = (x, y, z) => [0, 4, 8].map((r) => pose[r + 3] + pose[r] * x + pose[r + 1] * y + pose[r + 2] * z);
     if (body === 0) {
       const [w, h] = data.half_view.map((half) => 0.15 * half);
       const corners = [[-w, -h], [w, -h], [w, h], [-w, h]].map(([x, y]) => along(x, y, 0.15));
-      corners.forEach((corner, i) => line([place(pose), corner, corners[(i + 1) % 4]], COLOURS[0], 1.5));
+      corners.forEach((corner, i) => line([place(pose), corner, corners[(i + 1) % 4]], colour(BODIES[0]), 1.5));
     } else {
-      [[0.08, 0, 0], [0, 0.08, 0], [0, 0, 0.08]].forEach((end, i) => line([place(pose), along(...end)], AXES[i], 3));
+      [[0.08, 0, 0], [0, 0.08, 0], [0, 0, 0.08]].forEach((end, i) => line([place(pose), along(...end)], colour(AXES[i]), 3));
     }
   }
-  pen.fillStyle = "#5b6773";
+  pen.fillStyle = colour("muted");
   pen.font = "12px system-ui";
   pen.fillText(`grid ${step * 100} cm; up: as the camera was held; drag: turn, shift-drag: move, wheel: zoom`, 8, height - 8);
 }
@@ -142,33 +147,37 @@ function drawTimeline() {
     pen.fillStyle = colour;
     pen.fillRect(x(first), y, Math.max(1.5, (stop - first) * unit), height);
   };
-  const label = (text, y, colour = "#1d2733") => { pen.fillStyle = colour; pen.fillText(text, 0, y); };
+  const label = (text, y, tint = colour("ink")) => { pen.fillStyle = tint; pen.fillText(text, 0, y); };
   pen.font = "12px system-ui";
   label("kept", 12);
-  bar(0, frames, 4, 9, "#f1f3f5");
-  data.pieces.forEach(([first, stop]) => { bar(first, stop, 4, 9, "#a5d8ff"); bar(first, first, 2, 13, "#1864ab"); });
+  bar(0, frames, 4, 9, colour("panel"));
+  data.pieces.forEach(([first, stop]) => {
+    bar(first, stop, 4, 9, colour("kept"));
+    bar(first, first, 2, 13, colour("kept-from"));
+  });
   data.names.forEach((name, body) => {
     const top = HEAD + body * ROW;
-    label(name, top + 14, COLOURS[body]);
-    for (let frame = 0; frame < frames; frame++) bar(frame, frame + 1, top, 8, STATES[data.state[frame][body]]);
-    pen.fillStyle = "#f8f9fa";
+    label(name, top + 14, colour(BODIES[body]));
+    for (let frame = 0; frame < frames; frame++) bar(frame, frame + 1, top, 8, colour(STATES[data.state[frame][body]]));
+    pen.fillStyle = colour("panel");
     pen.fillRect(LEFT, top + 9, width - LEFT - 6, 18);
     for (let frame = 0; frame < frames; frame++) {
       const high = 18 * data.confidence[frame][body];
-      bar(frame, frame + 1, top + 27 - high, high, COLOURS[body] + "99");
+      bar(frame, frame + 1, top + 27 - high, high, colour(BODIES[body]) + "99");
     }
-    data.findings.filter((it) => it.bodies.includes(body)).forEach((it) => bar(it.first, it.stop, top + 29, 7, DONE[it.done]));
+    for (const it of data.findings.filter((it) => it.bodies.includes(body)))
+      bar(it.first, it.stop, top + 29, 7, colour(`found-${it.done.replace(" ", "-")}`));
   });
   const last = HEAD + 3 * ROW;
   label("image", last + 10);
   for (let frame = 0; frame < frames; frame++) {
-    if (data.blurred[frame]) bar(frame, frame + 1, last, 10, "#868e96");
-    if (data.cut_after[frame]) bar(frame + 1, frame + 1, last, 10, "#e03131");
+    if (data.blurred[frame]) bar(frame, frame + 1, last, 10, colour("blurred"));
+    if (data.cut_after[frame]) bar(frame + 1, frame + 1, last, 10, colour("cut"));
   }
-  pen.fillStyle = "#5b6773";
+  pen.fillStyle = colour("muted");
   const every = [1, 2, 5, 10, 30, 60].find((s) => s * data.fps * unit > 40) || 120;
   for (let s = 0; s * data.fps < frames; s += every) pen.fillText(`${s} s`, x(s * data.fps), last + 26);
-  pen.fillStyle = "#1d2733";
+  pen.fillStyle = colour("ink");
   pen.fillRect(x(now + 0.5) - 0.75, 0, 1.5, last + 14);
 }
 
@@ -212,6 +221,7 @@ document.addEventListener("keydown", (event) => {
 });
 document.querySelectorAll("tr[data-frame]").forEach((row) => row.addEventListener("click", () => seek(Number(row.dataset.frame))));
 window.addEventListener("resize", () => show(now));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { palette.clear(); show(now); });
 frameAll();
 video.addEventListener("loadedmetadata", () => seek(0));
 show(0);
