@@ -6,11 +6,13 @@ how they come to be.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from activemimic_description.common.renamed import fields_with_new_names
 from activemimic_description.common.strict import explain, parse_json
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from torch import Tensor
@@ -30,6 +32,7 @@ class Export(BaseModel):
     """export.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"flow_steps": "num_inference_steps"}
 
     weights_sha256: str  # of the checkpoint's weights
     num_inference_steps: PositiveInt
@@ -47,7 +50,9 @@ def graph_file(graph: str, precision: str) -> str:
 def read_export(folder: Path) -> Export:
     """Raises RuntimeUnavailableError when `folder` holds no export."""
     try:
-        return Export.model_validate(parse_json((folder / ABOUT).read_text(encoding="utf-8")))
+        return Export.model_validate(
+            fields_with_new_names(Export, parse_json((folder / ABOUT).read_text(encoding="utf-8")))
+        )
     except OSError:
         raise RuntimeUnavailableError(
             f"{folder}: expected exported graphs, found none; run `activemimic policy export` on the checkpoint"
