@@ -1,4 +1,4 @@
-"""ROS shell of `control.PolicyRunner`: cameras and state in, chunks out, inferred in a thread of their own."""
+"""ROS shell of `PolicyRunner`: cameras and state in, chunks out, inferred in a thread of their own."""
 
 from __future__ import annotations
 

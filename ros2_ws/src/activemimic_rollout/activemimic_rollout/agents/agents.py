@@ -44,7 +44,7 @@ class Serving:
 
     Attributes:
         latencies: as late as on the robot; None: chunks come at once.
-        rtc_mode: how chunks go on from one another, one of `control.continuing.RTC_MODES`.
+        rtc_mode: how chunks go on from one another, one of `activemimic_policy.rtc.RTC_MODES`.
         ablated_cameras: what these show is replaced by black.
         instruction: told instead of the scene's own words; empty: those.
     """

@@ -62,7 +62,7 @@ def _draw_modes(run: RunTrace, axis: Axes) -> None:
         axis.plot(times_s, [row] * len(times_s), "|", color=_COMMANDED, ms=9)
     axis.set_yticks(range(len(kinds)), kinds)
     axis.set_ylim(-0.6, len(kinds) + 1.2)
-    axis.set_title("mode, who moves the robot, and reported limit_events", fontsize=9, loc="left")
+    axis.set_title("mode, who moves the robot, and reported limit events", fontsize=9, loc="left")
 
 
 def _draw_stages(run: RunTrace, axis: Axes) -> None:

@@ -34,7 +34,7 @@ class LockstepPlan:
         policy: "expert", "hold", "random", "replay:EPISODE" or a checkpoint's folder.
         video: keep a video of every trial.
         latency_ms: how late a checkpoint's chunks come.
-        rtc_mode: how a checkpoint's chunks go on from one another, one of `control.continuing.RTC_MODES`.
+        rtc_mode: how a checkpoint's chunks go on from one another, one of `activemimic_policy.rtc.RTC_MODES`.
         ablated_cameras: those that a checkpoint is shown black.
         instruction: what a checkpoint is told in place of each scene's own words; empty: those.
     """
